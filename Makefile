@@ -1,0 +1,57 @@
+# Needs Python 3.11 or newer, pip and make; `interop` and `bench` also Go. Everything is installed into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help test lint interop soak bench fuzz protos format clean
+
+help:
+	@echo "make test     unit, property and conformance tests with the coverage gates"
+	@echo "make lint     style, types, layers, sizes, generated files"
+	@echo "make interop  tests against grpc-go (builds its peers once into a cache; needs Go)"
+	@echo "make soak     long runs: a million fuzz inputs for each parser"
+	@echo "make bench    figures beside a grpc-go server in the same run (needs Go)"
+	@echo "make protos   rebuild the protobuf descriptors from src/finial/wire/proto"
+	@echo "make format   let ruff put the code into shape"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Finial needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: $(READY)
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage report --include='src/finial/core/*,src/finial/wire/*' --fail-under=100
+	$(PY) -m coverage report --include='src/finial/rpc/*,src/finial/runtime/*' --fail-under=90
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	$(PY) tools/sizes.py
+	$(PY) tools/protos.py --check
+
+interop: $(READY)
+	$(PY) -m pytest tests/interop
+
+soak: $(READY)
+	cd tests && ../$(PY) -m fuzz --target all --count 1000000
+
+bench: $(READY)
+	$(PY) -m bench.rpc
+
+protos: $(READY)
+	$(PY) tools/protos.py
+
+format: $(READY)
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

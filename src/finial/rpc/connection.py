@@ -1,0 +1,344 @@
+"""One HTTP/2 connection on an asyncio transport, with or without TLS.
+
+Drives the engine: bytes in, events to the streams, bytes out once per turn of the loop. Everything here
+runs on the loop's thread; a connection owns its streams, its engine and its TLS session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from finial.core.errors import FinialError
+from finial.rpc.engine import EngineError, EngineRole, Headers, make_engine
+from finial.rpc.errorcode import ErrorCode
+from finial.rpc.limits import Meter
+from finial.rpc.sockets import notice_silence
+from finial.rpc.status import RpcError, StatusCode
+from finial.rpc.stream import Stream
+from finial.rpc.tls import ClientTLS, ServerTLS, TLSSession
+
+_BATCH = 64 * 1024  # bytes asked of the engine at a time; more would only fatten the buffers of idle peers
+_LINGER_SECONDS = 5.0  # for a closed transport to get rid of its last bytes
+_DEBUG_BYTES = 512
+
+
+class Connection(asyncio.Protocol):
+    """What server and client connections share.
+
+    Args:
+        role: Which end, and its bounds.
+        engine: Name of the HTTP/2 engine.
+        tls: TLS for this connection, or None.
+    """
+
+    def __init__(self, role: EngineRole, engine: str, tls: ServerTLS | ClientTLS | None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.limits = role.limits
+        self.engine = make_engine(engine, role, self)
+        self.streams: dict[int, Stream] = {}
+        self.kept_bytes = 0  # of messages that are unfinished or unread, over all streams
+        self.tls: TLSSession | None = None
+        self.closed = False
+        self._tls_config = tls
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._flush_scheduled = False
+        self._finished = False
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._half_open: list[int] = []  # ended by us, not by the peer: reset once all has been sent
+        self._resets = Meter(role.limits.resets, self.loop.time)
+        self._control = Meter(role.limits.control_frames, self.loop.time)
+        self._handshake_timer: asyncio.TimerHandle | None = None
+
+    # What subclasses add.
+
+    def opened(self) -> None:
+        """The peer's preface and settings have arrived: calls can be made."""
+
+    def refused(self, error: FinialError) -> None:
+        """TLS failed, or the peer is not who it has to be."""
+
+    def lost(self, error: RpcError) -> None:
+        """The connection is gone; streams have been told already."""
+
+    def stream_ended(self) -> None:
+        """A stream has gone from `streams`."""
+
+    def on_headers(self, stream_id: int, headers: Headers, ended: bool) -> None:
+        """A request or a response has begun."""
+        raise NotImplementedError
+
+    def on_goaway(self, last_stream_id: int, error_code: int, debug: bytes) -> None:
+        """The peer accepts no more streams."""
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the handshake's deadline runs from here."""
+        self._transport = cast("asyncio.Transport", transport)
+        notice_silence(transport.get_extra_info("socket"))
+        self._handshake_timer = self.loop.call_later(
+            self.limits.handshake_timeout.total_seconds(), self._handshake_overdue
+        )
+        if self._tls_config is None:
+            self.engine.start()
+            self.flush()
+            return
+        self.tls = TLSSession(self._tls_config)
+        self._advance_tls()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the network."""
+        if self.closed:
+            return
+        if self.tls is not None:
+            self.tls.feed(data)
+            self._advance_tls()
+        else:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        self._flush_scheduled = True  # the flush below serves whatever the input sets off
+        try:
+            self.engine.receive(data)
+        except EngineError as error:
+            self.fail(error)
+            return
+        self.flush()
+
+    def _advance_tls(self) -> None:
+        assert self.tls is not None
+        try:
+            data = self._decrypt(self.tls)
+        except FinialError as error:
+            self._write(self.tls.outgoing())  # OpenSSL's alert, if it has one to send
+            self.refused(error)
+            self.fail(error)
+            return
+        if data:
+            self._receive(data)
+
+    def _decrypt(self, tls: TLSSession) -> bytes:
+        if not tls.ready:
+            done = tls.handshake()
+            self._write(tls.outgoing())
+            if not done:
+                return b""
+            self.engine.start()
+            self.flush()
+        return tls.read()
+
+    def eof_received(self) -> bool:
+        """The peer will send no more: nothing can be answered to it either."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone: everything that waits on it is told."""
+        self.closed = True
+        self._cancel_handshake_timer()
+        error = self.loss(exc)
+        for stream in list(self.streams.values()):
+            stream.lost(error)
+        self.streams.clear()
+        for _, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting = []
+        self.lost(error)
+
+    def loss(self, exc: Exception | None) -> RpcError:
+        """What calls in flight are told when the connection is gone."""
+        detail = f": {exc}" if exc is not None else ""
+        return RpcError(StatusCode.UNAVAILABLE, f"the connection was lost{detail}")
+
+    def pause_writing(self) -> None:
+        """The transport holds enough: what follows waits in the engine."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The transport has room again."""
+        self._paused = False
+        self.flush()
+
+    # What the engine tells.
+
+    def on_data(self, stream_id: int, data: bytes, ended: bool) -> None:
+        """Body bytes."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self.engine.consume(stream_id, len(data))
+            return
+        if not data and not ended and self._control.exceeded():
+            raise EngineError("too many empty DATA frames", ErrorCode.ENHANCE_YOUR_CALM)
+        stream.body(data, ended=ended)
+
+    def on_trailers(self, stream_id: int, headers: Headers) -> None:
+        """Trailers."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.trailers(headers)
+
+    def on_reset(self, stream_id: int, error_code: int) -> None:
+        """The peer reset a stream."""
+        if self._resets.exceeded():
+            raise EngineError("too many streams reset", ErrorCode.ENHANCE_YOUR_CALM)
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.reset(error_code)
+
+    def on_stream_closed(self, stream_id: int, error_code: int) -> None:
+        """A stream is over: its last event."""
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None:
+            stream.over(error_code)
+            self.stream_ended()
+
+    def on_window(self, stream_id: int) -> None:
+        """Room for more: the flush that follows every input uses it."""
+
+    def on_settings(self) -> None:
+        """The peer's settings; the first ones end the handshake."""
+        if self._handshake_timer is not None:
+            self._cancel_handshake_timer()
+            self.opened()
+        elif self._control.exceeded():
+            raise EngineError("too many SETTINGS frames", ErrorCode.ENHANCE_YOUR_CALM)
+
+    def on_ping(self) -> None:
+        """A PING, which the engine answers."""
+        if self._control.exceeded():
+            raise EngineError("too many PING frames", ErrorCode.ENHANCE_YOUR_CALM)
+
+    def on_finished(self) -> None:
+        """The engine is done."""
+        self._finished = True
+
+    # Sending.
+
+    def flush_soon(self) -> None:
+        """Send at the end of this turn of the loop, together with whatever else it produces."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what the engine has, as far as the transport takes it."""
+        self._flush_scheduled = False
+        if self.closed:
+            return
+        try:
+            self._pump()
+        except FinialError as error:
+            self.fail(error)
+            return
+        if self._waiting:
+            self._wake_senders()
+        if self._half_open:
+            self._release_half_open()
+        if self._finished and not self._paused:
+            self.close()
+
+    def _pump(self) -> None:
+        while not self._paused:
+            data = self.engine.pull(_BATCH)
+            if not data:
+                return
+            if self.tls is not None:
+                self.tls.write(data)
+                self._write(self.tls.outgoing())
+            else:
+                self._write(data)
+            if len(data) < _BATCH:
+                return
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    async def writable(self, stream_id: int) -> None:
+        """Wait until a stream's queue is below the mark and the transport takes bytes."""
+        while not self.closed and self._congested(stream_id):
+            waiter = self.loop.create_future()
+            self._waiting.append((stream_id, waiter))
+            await waiter
+
+    def _congested(self, stream_id: int) -> bool:
+        return self._paused or self.engine.queued(stream_id) > self.limits.send_high_water_bytes
+
+    def _wake_senders(self) -> None:
+        entries, self._waiting = self._waiting, []
+        for entry in entries:
+            if entry[1].done():
+                continue  # its task was cancelled
+            if self._congested(entry[0]):
+                self._waiting.append(entry)
+            else:
+                entry[1].set_result(None)
+
+    def release(self, stream_id: int) -> None:
+        """Reset a stream that we have ended and the peer has not, once our last frame is out.
+
+        gRPC ends a call with the server's trailers. A peer that would go on sending is told NO_ERROR, which
+        must not overtake the trailers: engines send resets before bodies.
+        """
+        self._half_open.append(stream_id)
+        self.flush_soon()
+
+    def _release_half_open(self) -> None:
+        if self._paused:
+            return
+        stuck = [stream_id for stream_id in self._half_open if self.engine.queued(stream_id)]
+        sent = [stream_id for stream_id in self._half_open if stream_id not in stuck]
+        self._half_open = stuck
+        for stream_id in sent:
+            self.engine.reset(stream_id, ErrorCode.NO_ERROR)
+        if sent:
+            self._pump()
+
+    # Ending.
+
+    def _handshake_overdue(self) -> None:
+        self._handshake_timer = None
+        self.abort()
+
+    def _cancel_handshake_timer(self) -> None:
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+            self._handshake_timer = None
+
+    def fail(self, error: FinialError) -> None:
+        """End the connection at once for a reason that the peer is told."""
+        if self.closed or self._finished:
+            return
+        self._finished = True
+        code = error.code if isinstance(error, EngineError) else ErrorCode.INADEQUATE_SECURITY
+        if self.can_explain():
+            self.engine.terminate(code, error.message.encode()[:_DEBUG_BYTES])
+            try:
+                self._pump()
+            except FinialError:
+                self.abort()
+                return
+        self.close()
+
+    def can_explain(self) -> bool:
+        """Whether a GOAWAY can be sent: HTTP/2 has begun on this connection."""
+        return self.tls is None or self.tls.ready
+
+    def close(self) -> None:
+        """Close the transport when its last bytes are out, or after a while."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self.tls is not None and self.tls.ready:
+            self.tls.say_goodbye()
+            self._write(self.tls.outgoing())
+        transport.close()
+        if not self.closed:
+            self.loop.call_later(_LINGER_SECONDS, transport.abort)
+
+    def abort(self) -> None:
+        """Close the transport now."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,178 @@
+"""The engine on ngh2, a binding of libnghttp2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ngh2
+
+from finial.rpc.engine import (
+    CONNECTION_WINDOW,
+    STREAM_WINDOW,
+    EngineError,
+    EngineRole,
+    Headers,
+    Sink,
+    StreamGoneError,
+)
+from finial.rpc.errorcode import ErrorCode
+
+# Our own meters judge floods (limits.py), alike on both engines; the engine's stay far above them.
+_UNMETERED = (1 << 32, 1 << 32)
+
+
+class NGH2Engine:
+    """One HTTP/2 connection on libnghttp2."""
+
+    __slots__ = ("_connection", "_dispatch", "_settings", "_sink")
+
+    def __init__(self, role: EngineRole, sink: Sink) -> None:
+        limits = role.limits
+        self._sink = sink
+        self._connection = ngh2.Connection(
+            ngh2.Role.CLIENT if role.client else ngh2.Role.SERVER,
+            ngh2.Configuration(
+                auto_window_update=False,
+                max_inbound_header_list_size=limits.max_header_bytes,
+                stream_reset_rate_limit=_UNMETERED,
+            ),
+        )
+        self._settings = {
+            int(ngh2.Setting.INITIAL_WINDOW_SIZE): STREAM_WINDOW,
+            int(ngh2.Setting.MAX_HEADER_LIST_SIZE): limits.max_header_bytes,
+        }
+        if role.client:
+            self._settings[int(ngh2.Setting.ENABLE_PUSH)] = 0
+        else:
+            self._settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)] = limits.max_concurrent_streams
+        self._dispatch: dict[type, Callable[[Any], None]] = {
+            ngh2.RequestReceived: self._headers,
+            ngh2.ResponseReceived: self._headers,
+            ngh2.DataReceived: self._data,
+            ngh2.TrailersReceived: lambda e: sink.on_trailers(e.stream_id, e.headers),
+            ngh2.StreamReset: lambda e: sink.on_reset(e.stream_id, e.error_code),
+            ngh2.StreamClosed: lambda e: sink.on_stream_closed(e.stream_id, e.error_code),
+            ngh2.WindowUpdated: lambda e: sink.on_window(e.stream_id),
+            ngh2.SettingsReceived: lambda _: sink.on_settings(),
+            ngh2.PingReceived: lambda _: sink.on_ping(),
+            ngh2.GoAwayReceived: lambda e: sink.on_goaway(e.last_stream_id, e.error_code, e.debug_data),
+            ngh2.ConnectionClosed: lambda _: sink.on_finished(),
+        }
+
+    def _headers(self, event: ngh2.RequestReceived | ngh2.ResponseReceived) -> None:
+        self._sink.on_headers(event.stream_id, event.headers, event.end_stream)
+
+    def _data(self, event: ngh2.DataReceived) -> None:
+        self._sink.on_data(event.stream_id, event.data, event.end_stream)
+
+    def _drain(self) -> None:
+        dispatch = self._dispatch
+        for event in self._connection.events():
+            told = dispatch.get(type(event))
+            if told is not None:
+                told(event)
+
+    def start(self) -> None:
+        """Queue the preface and our settings."""
+        self._connection.initiate_connection(self._settings)
+        self._connection.set_local_window_size(CONNECTION_WINDOW)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the peer and tell the sink."""
+        try:
+            self._connection.receive_data(data)
+        except ngh2.DenialOfServiceError as error:
+            raise EngineError(str(error), ErrorCode.ENHANCE_YOUR_CALM) from error
+        except ngh2.NGH2Error as error:
+            raise EngineError(str(error)) from error
+        finally:
+            self._drain()
+
+    def pull(self, most: int) -> bytes:
+        """At most about `most` bytes for the peer; tells the sink."""
+        try:
+            data = self._connection.data_to_send(most)
+        except ngh2.NGH2Error as error:
+            raise EngineError(str(error), ErrorCode.INTERNAL_ERROR) from error
+        # Streams that end on our side close while output is produced.
+        self._drain()
+        return data
+
+    def request(self, headers: Headers) -> int:
+        """Open a stream and return its id."""
+        try:
+            return self._connection.send_request(headers)
+        except ngh2.NGH2Error as error:
+            raise EngineError(str(error), ErrorCode.NO_ERROR) from error
+
+    def respond(self, stream_id: int, headers: Headers, *, end: bool) -> None:
+        """Send response headers."""
+        try:
+            self._connection.send_response(stream_id, headers, end_stream=end)
+        except ngh2.NGH2Error as error:
+            raise StreamGoneError(stream_id) from error
+
+    def send(self, stream_id: int, data: bytes, *, end: bool) -> None:
+        """Queue body bytes."""
+        try:
+            self._connection.send_data(stream_id, data, end_stream=end)
+        except ngh2.NGH2Error as error:
+            raise StreamGoneError(stream_id) from error
+
+    def trail(self, stream_id: int, headers: Headers) -> None:
+        """Queue the trailers."""
+        try:
+            self._connection.send_trailers(stream_id, headers)
+        except ngh2.NGH2Error as error:
+            raise StreamGoneError(stream_id) from error
+
+    def end(self, stream_id: int) -> None:
+        """End our half without trailers."""
+        try:
+            self._connection.end_stream(stream_id)
+        except ngh2.NGH2Error as error:
+            raise StreamGoneError(stream_id) from error
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        """Give a stream up."""
+        try:
+            self._connection.reset_stream(stream_id, error_code)
+        except ngh2.NGH2Error:
+            return  # it has ended, or the connection has: there is nothing left to give up
+
+    def consume(self, stream_id: int, length: int) -> None:
+        """Give the peer back the room of so many bytes."""
+        try:
+            self._connection.acknowledge_received_data(length, stream_id)
+        except (ngh2.NGH2Error, ValueError):
+            return  # the connection is ending, and with it every window
+
+    def queued(self, stream_id: int) -> int:
+        """Body bytes of a stream that still wait in the engine."""
+        return self._connection.queued_body_size(stream_id)
+
+    def announce_shutdown(self) -> None:
+        """Send the first GOAWAY of a graceful stop."""
+        self._quietly(self._connection.send_shutdown_notice)
+
+    def refuse_new(self) -> None:
+        """Send the final GOAWAY of a graceful stop."""
+        self._quietly(self._connection.send_goaway)
+
+    def terminate(self, error_code: int, debug: bytes) -> None:
+        """Send a last GOAWAY and stop."""
+        # The engine's own way to terminate says nothing of why; the caller closes the transport.
+        self._quietly(lambda: self._connection.send_goaway(error_code, debug_data=debug))
+
+    @staticmethod
+    def _quietly(action: Callable[[], None]) -> None:
+        try:
+            action()
+        except ngh2.NGH2Error:
+            return  # a connection that is ending by itself needs no farewell
+
+    @property
+    def peer_max_streams(self) -> int:
+        """How many streams the peer lets us open."""
+        return self._connection.remote_settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)]

@@ -1,0 +1,107 @@
+"""gRPC's length-prefixed messages: written whole, read from pieces, bounded before they are kept."""
+
+from __future__ import annotations
+
+import zlib
+
+from finial.rpc.status import RpcError, StatusCode
+
+_PREFIX = 5
+_GZIP_WINDOW = 31  # zlib's way to say: gzip header and trailer, largest window
+
+ACCEPTED_ENCODINGS = b"identity,gzip"
+
+
+def frame(message: bytes) -> bytes:
+    """One message with its prefix, uncompressed."""
+    return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+def inflate(data: bytes, most: int) -> bytes:
+    """The message inside one gzip member.
+
+    Args:
+        data: The compressed bytes.
+        most: Longest message accepted, in bytes; inflating stops there.
+
+    Raises:
+        RpcError: INTERNAL for bytes that are not gzip, RESOURCE_EXHAUSTED for a message too long.
+    """
+    engine = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        message = engine.decompress(data, most + 1)
+    except zlib.error as error:
+        raise RpcError(StatusCode.INTERNAL, f"a compressed message is not gzip: {error}") from error
+    if len(message) > most:
+        raise too_long(len(message), most, "after decompression at least ")
+    if not engine.eof or engine.unused_data:
+        raise RpcError(StatusCode.INTERNAL, "a compressed message is not one whole gzip member")
+    return message
+
+
+def too_long(size: int, most: int, how: str = "") -> RpcError:
+    """The refusal of a message longer than the limit."""
+    return RpcError(
+        StatusCode.RESOURCE_EXHAUSTED, f"message of {how}{size} bytes exceeds the limit of {most} bytes"
+    )
+
+
+class MessageReader:
+    """Takes body bytes as they come and gives whole messages back.
+
+    Args:
+        most: Longest message accepted, in bytes, before and after decompression.
+        gzip: Whether the peer announced gzip, so that a message may be compressed.
+    """
+
+    __slots__ = ("_buffer", "_gzip", "_most")
+
+    def __init__(self, most: int, *, gzip: bool) -> None:
+        self._most = most
+        self._gzip = gzip
+        self._buffer: bytearray | None = None
+
+    @property
+    def pending(self) -> int:
+        """Bytes kept of a message that is not whole yet."""
+        return len(self._buffer) if self._buffer is not None else 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that these bytes complete.
+
+        Raises:
+            RpcError: RESOURCE_EXHAUSTED as soon as a prefix announces too long a message; INTERNAL for a
+                compressed flag that was not announced, an unknown flag, or bytes that are not gzip.
+        """
+        if self._buffer is None:
+            # Nearly always one DATA frame holds exactly one message: spare it the buffer.
+            size = len(data) - _PREFIX
+            if size >= 0 and size <= self._most and data[0] == 0 and int.from_bytes(data[1:5], "big") == size:
+                return [data[_PREFIX:]]
+            self._buffer = bytearray()
+        self._buffer += data
+        messages = self._split(self._buffer)
+        if not self._buffer:
+            self._buffer = None
+        return messages
+
+    def _split(self, buffer: bytearray) -> list[bytes]:
+        messages = []
+        at = 0
+        while len(buffer) - at >= _PREFIX:
+            flag = buffer[at]
+            size = int.from_bytes(buffer[at + 1 : at + _PREFIX], "big")
+            if flag > 1:
+                raise RpcError(StatusCode.INTERNAL, f"unknown message flag {flag}")
+            if flag and not self._gzip:
+                raise RpcError(StatusCode.INTERNAL, "compressed message without grpc-encoding")
+            if size > self._most:
+                raise too_long(size, self._most)
+            end = at + _PREFIX + size
+            if end > len(buffer):
+                break
+            message = bytes(memoryview(buffer)[at + _PREFIX : end])
+            messages.append(inflate(message, self._most) if flag else message)
+            at = end
+        del buffer[:at]
+        return messages

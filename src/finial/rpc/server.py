@@ -1,0 +1,308 @@
+"""The gRPC server: listeners, their connections, and an end that lets calls finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import timedelta
+from typing import Any, Self
+
+from finial.core.errors import FinialError, Kind
+from finial.rpc.connection import Connection
+from finial.rpc.engine import EngineRole, Headers
+from finial.rpc.errorcode import ErrorCode
+from finial.rpc.limits import LOCAL, Limits
+from finial.rpc.method import Method, Route
+from finial.rpc.peer import Address, Peer, Unix
+from finial.rpc.servercall import ServerCall
+from finial.rpc.sockets import Listener, bind
+from finial.rpc.status import RpcError, StatusCode
+from finial.rpc.tls import ServerTLS
+from finial.runtime.peer import peer_process
+
+_log = logging.getLogger("finial.rpc")
+
+Translate = Callable[[FinialError], RpcError]
+_SPREAD = 0.4  # connection ages lie within a fifth of the setting, both ways
+
+
+def plain_translation(error: FinialError) -> RpcError:
+    """What a handler's error becomes where the application brings no table of its own."""
+    if error.reason.kind is Kind.INVALID:
+        return RpcError(StatusCode.INVALID_ARGUMENT, error.message)
+    _log.error("call failed: %s", error)
+    return RpcError(StatusCode.INTERNAL, "internal error")
+
+
+class ServerConnection(Connection):
+    """One accepted connection.
+
+    Args:
+        server: Whose routes are served.
+        listener: Where it was accepted.
+        limits: Its bounds.
+    """
+
+    def __init__(self, server: Server, listener: Listener, limits: Limits) -> None:
+        super().__init__(EngineRole(client=False, limits=limits), server.engine, listener.tls)
+        self.server = server
+        self.listener = listener
+        self.routes = server.routes
+        self.translate = server.translate
+        self.peer = Peer("")
+        self.draining = False
+        self._last_stream = 0
+        self._shaking_hands = True
+        self._age_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless the listener has its fill."""
+        if not self.server.admit(self):
+            self._shaking_hands = False
+            self.closed = True
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+            return
+        sock = transport.get_extra_info("socket")
+        try:
+            self.peer = _peer_of(sock, transport.get_extra_info("peername"))
+        except OSError as error:
+            _log.warning("a connection was closed: its peer is not known: %s", error)
+            self.closed = True
+            self.server.left(self)
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+            return
+        super().connection_made(transport)
+
+    def opened(self) -> None:
+        """The handshake is over: who it is, is known."""
+        self._hands_shaken()
+        if self.tls is not None:
+            self.peer = Peer(self.peer.address, None, self.tls.chain, self.tls.identity)
+        age = self.limits.max_connection_age
+        if age is not None:
+            spread = 1 + _SPREAD * (self.server.jitter() - 0.5)
+            self._age_timer = self.loop.call_later(age.total_seconds() * spread, self.drain)
+        if self.server.stopping:
+            self.drain()
+
+    def _hands_shaken(self) -> None:
+        if self._shaking_hands:
+            self._shaking_hands = False
+            self.listener.handshakes -= 1
+
+    def refused(self, error: FinialError) -> None:
+        """Tell the log who was refused, and the peer why, in a GOAWAY."""
+        _log.info("refused a connection from %s: %s", self.peer.address, error)
+        if self.tls is not None and self.tls.established:
+            self.engine.start()
+
+    def can_explain(self) -> bool:
+        """A peer that finished its handshake is told why it is refused."""
+        return self.tls is None or self.tls.established
+
+    def lost(self, error: RpcError) -> None:
+        """The connection is gone."""
+        self._hands_shaken()
+        if self._age_timer is not None:
+            self._age_timer.cancel()
+        if self.peer.process is not None:
+            self.peer.process.close()
+        self.server.left(self)
+
+    def on_headers(self, stream_id: int, headers: Headers, ended: bool) -> None:
+        """A call begins, unless it comes behind the final GOAWAY."""
+        if self.draining and stream_id > self._last_stream:
+            self.engine.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        call: ServerCall[Any, Any] = ServerCall(self, stream_id, headers)
+        self.streams[stream_id] = call
+        if not self.draining:
+            self._last_stream = stream_id
+        call.begin(ended)
+
+    def unknown(self, path: bytes) -> RpcError:
+        """The refusal of a path that no route has, in grpc-go's words."""
+        service, _, method = path.decode("utf-8", "replace").lstrip("/").rpartition("/")
+        if service in self.server.services:
+            return RpcError(StatusCode.UNIMPLEMENTED, f"unknown method {method} for service {service}")
+        return RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {service}")
+
+    def start(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a handler as a task that the server owns."""
+        return self.server.start(run)
+
+    def drain(self) -> None:
+        """Let the peer know that it should go elsewhere; calls in flight go on."""
+        if self.closed or self.draining:
+            return
+        self.engine.announce_shutdown()
+        self.flush_soon()
+        self.loop.call_later(self.limits.drain_notice.total_seconds(), self._stop_accepting)
+
+    def _stop_accepting(self) -> None:
+        if self.closed or self.draining:
+            return
+        self.draining = True
+        self.engine.refuse_new()
+        self.flush_soon()
+        self._close_if_drained()
+
+    def stream_ended(self) -> None:
+        """Close a draining connection behind its last call."""
+        self._close_if_drained()
+
+    def _close_if_drained(self) -> None:
+        if self.draining and not self.streams:
+            # In a turn of its own: the engine may be in the middle of its events.
+            self.loop.call_soon(self._close_drained)
+
+    def _close_drained(self) -> None:
+        self.flush()
+        self.close()
+
+    def cancel_calls(self) -> None:
+        """End every call; each is answered before the connection closes."""
+        for stream in list(self.streams.values()):
+            assert isinstance(stream, ServerCall)
+            stream.cancel()
+
+
+def _peer_of(sock: socket.socket, name: tuple[str, int]) -> Peer:
+    if sock.family == socket.AF_UNIX:
+        process = peer_process(sock)
+        return Peer(f"unix (pid {process.pid})", process)
+    host, port = name[:2]
+    return Peer(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+class Server:
+    """Serves routes on any number of listeners.
+
+    Args:
+        routes: What it serves.
+        limits: Bounds for every connection; None for the usual ones, which are wider on Unix sockets.
+        engine: HTTP/2 engine: `auto`, `ngh2`, `h2`.
+        translate: What becomes of a FinialError that a handler raises.
+        jitter: Draws a number from 0 to 1 for each connection's age.
+
+    Raises:
+        ValueError: Two routes have the same path.
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        *,
+        limits: Limits | None = None,
+        engine: str = "auto",
+        translate: Translate = plain_translation,
+        jitter: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        self.routes: dict[bytes, Route] = {}
+        for route in routes:
+            path = route.method.path.encode()
+            if path in self.routes:
+                raise ValueError(f"two routes for {route.method.path}")
+            self.routes[path] = route
+        self.services = {route.method.service for route in self.routes.values()}
+        self.engine = engine
+        self.translate = translate
+        self.jitter = jitter
+        self.stopping = False
+        self._limits = limits
+        self._listeners: list[Listener] = []
+        self._connections: set[ServerConnection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._emptied = asyncio.Event()
+
+    @property
+    def methods(self) -> tuple[Method[Any, Any], ...]:
+        """What is served, for reflection."""
+        return tuple(route.method for route in self.routes.values())
+
+    async def listen(self, address: Address, *, tls: ServerTLS | None = None) -> Address:
+        """Accept connections at an address.
+
+        Args:
+            address: Where; a TCP port of 0 takes any.
+            tls: How to speak TLS; None for none, which is for Unix sockets.
+
+        Returns:
+            The address with the port that was taken.
+
+        Raises:
+            ListenError: The address cannot be had; the message says why and what to do.
+        """
+        limits = self._limits or (LOCAL if isinstance(address, Unix) else Limits())
+        listener = bind(address, tls)
+        listener.server = await asyncio.get_running_loop().create_server(
+            lambda: ServerConnection(self, listener, limits), sock=listener.socket, backlog=512
+        )
+        self._listeners.append(listener)
+        return listener.address
+
+    def admit(self, connection: ServerConnection) -> bool:
+        """Count a new connection; False when its listener has too many."""
+        listener, limits = connection.listener, connection.limits
+        if listener.connections >= limits.max_connections or listener.handshakes >= limits.max_handshakes:
+            return False
+        listener.connections += 1
+        listener.handshakes += 1
+        self._connections.add(connection)
+        return True
+
+    def left(self, connection: ServerConnection) -> None:
+        """Forget a connection; one that was never admitted is no loss."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            connection.listener.connections -= 1
+        if not self._connections:
+            self._emptied.set()
+
+    def start(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a handler; `stop` waits for it."""
+        task = asyncio.get_running_loop().create_task(run)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def stop(self, grace: timedelta = timedelta(seconds=5)) -> None:
+        """Stop: no new connections, a notice to the peers, then the end.
+
+        Args:
+            grace: How long calls in flight may go on; streams that never end by themselves are cut then.
+        """
+        self.stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in self._connections:
+            connection.drain()
+        await self._until_empty(grace)
+        for connection in self._connections:
+            connection.cancel_calls()
+        await self._finish_tasks()
+        await self._until_empty(grace / 10)
+        for connection in list(self._connections):
+            connection.abort()
+        await self._until_empty(grace)
+
+    async def _until_empty(self, most: timedelta) -> None:
+        if self._connections:
+            self._emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), most.total_seconds())
+
+    async def _finish_tasks(self) -> None:
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from finial.rpc import bidi, client_stream, server_stream, unary
+from finial.rpc.engine import EngineRole, engine_names, make_engine
+from finial.rpc.limits import Limits
+from support.rpc import CHAT, COUNT, ECHO, SUM, Service
+
+
+def test_a_route_fits_its_method() -> None:
+    service = Service()
+    assert unary(ECHO, service.echo).plain
+    assert not unary(ECHO, service.echo_later).plain
+    with pytest.raises(ValueError, match="Chat is a bidi method, not unary"):
+        unary(CHAT, service.echo)
+    with pytest.raises(ValueError, match="has to be an `async def`"):
+        bidi(CHAT, lambda call: service.chat(call))
+    assert server_stream(COUNT, service.count).method is COUNT
+    assert client_stream(SUM, service.sum).method is SUM
+
+
+def test_engines_are_named() -> None:
+    assert engine_names() == ("ngh2", "h2")
+    with pytest.raises(ValueError, match="no HTTP/2 engine is called 'quic'"):
+        make_engine("quic", EngineRole(client=True, limits=Limits()), None)  # type: ignore[arg-type]
+
+
+def test_without_ngh2_the_best_engine_is_h2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finial.rpc.engine.find_spec", lambda name: None)
+    assert engine_names() == ("h2",)
+    engine = make_engine("auto", EngineRole(client=True, limits=Limits()), None)  # type: ignore[arg-type]
+    assert type(engine).__name__ == "H2Engine"
