@@ -83,9 +83,7 @@ class Service:
             raise RpcError(StatusCode(int(code)), text, details=b"\x08\x07")
         if request == b"metadata":
             call.initial_metadata.append(("first", "1"))
-            call.trailing_metadata.extend(
-                [("seen-bin", bytes(dict(call.metadata)["some-bin"])), ("last", "2")]
-            )
+            call.trailing_metadata.extend([("seen-bin", dict(call.metadata)["some-bin"]), ("last", "2")])
         if request.startswith(b"size:"):
             return bytes(int(request[5:]))
         return request

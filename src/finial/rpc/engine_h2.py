@@ -2,7 +2,7 @@
 
 h2 leaves to its user what libnghttp2 does itself: queueing bodies behind flow control (here), telling when
 a stream is over (here), and going on after a GOAWAY. For the last its state machine ends the connection at
-once, so GOAWAY frames pass it by: they are cut out of the input and written by `goaway.py`.
+once, so GOAWAY frames pass it by: they are cut out of the input and written by `h2frames.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from finial.rpc.engine import (
     StreamGoneError,
 )
 from finial.rpc.errorcode import ErrorCode
-from finial.rpc.goaway import GoAwayFilter, goaway_frame
+from finial.rpc.h2frames import FrameFilter, goaway_frame
 
 _NO_STREAM_YET = (1 << 31) - 1
 _CODES = h2.settings.SettingCodes
@@ -69,7 +69,7 @@ class H2Engine:
                 normalize_outbound_headers=False,
             )
         )
-        self._goaway = GoAwayFilter(preface=not role.client)
+        self._goaway = FrameFilter(preface=not role.client)
         self._streams: dict[int, _Outgoing] = {}
         self._ready: dict[int, None] = {}  # streams that may be able to send, in order
         self._tail = bytearray()  # GOAWAY frames that go out behind what h2 has written

@@ -17,6 +17,7 @@ from finial.rpc.engine import (
     StreamGoneError,
 )
 from finial.rpc.errorcode import ErrorCode
+from finial.rpc.h2frames import goaway_frame
 
 # Our own meters judge floods (limits.py), alike on both engines; the engine's stay far above them.
 _UNMETERED = (1 << 32, 1 << 32)
@@ -25,11 +26,12 @@ _UNMETERED = (1 << 32, 1 << 32)
 class NGH2Engine:
     """One HTTP/2 connection on libnghttp2."""
 
-    __slots__ = ("_connection", "_dispatch", "_settings", "_sink")
+    __slots__ = ("_connection", "_dispatch", "_last_words", "_settings", "_sink")
 
     def __init__(self, role: EngineRole, sink: Sink) -> None:
         limits = role.limits
         self._sink = sink
+        self._last_words = b""
         self._connection = ngh2.Connection(
             ngh2.Role.CLIENT if role.client else ngh2.Role.SERVER,
             ngh2.Configuration(
@@ -91,6 +93,9 @@ class NGH2Engine:
 
     def pull(self, most: int) -> bytes:
         """At most about `most` bytes for the peer; tells the sink."""
+        if self._last_words:
+            data, self._last_words = self._last_words, b""
+            return data
         try:
             data = self._connection.data_to_send(most)
         except ngh2.NGH2Error as error:
@@ -163,7 +168,11 @@ class NGH2Engine:
     def terminate(self, error_code: int, debug: bytes) -> None:
         """Send a last GOAWAY and stop."""
         # The engine's own way to terminate says nothing of why; the caller closes the transport.
-        self._quietly(lambda: self._connection.send_goaway(error_code, debug_data=debug))
+        try:
+            self._connection.send_goaway(error_code, debug_data=debug)
+        except ngh2.NGH2Error:
+            # After a fatal error the engine says nothing more, not even why.
+            self._last_words = goaway_frame(0, error_code, debug)
 
     @staticmethod
     def _quietly(action: Callable[[], None]) -> None:

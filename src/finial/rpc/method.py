@@ -26,12 +26,12 @@ class MethodKind(Enum):
     @property
     def one_request(self) -> bool:
         """Whether the client sends exactly one message."""
-        return self in {MethodKind.UNARY, MethodKind.SERVER_STREAM}
+        return self is MethodKind.UNARY or self is MethodKind.SERVER_STREAM
 
     @property
     def one_reply(self) -> bool:
         """Whether the server answers with exactly one message."""
-        return self in {MethodKind.UNARY, MethodKind.CLIENT_STREAM}
+        return self is MethodKind.UNARY or self is MethodKind.CLIENT_STREAM
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,14 +210,15 @@ class ServerCall(Stream, Generic[Request, Reply]):
         self._abandon(RpcError(StatusCode.CANCELLED, "the caller cancelled the call"))
 
     def over(self, error_code: int) -> None:
-        """The stream is closed: after our trailers, or because it broke."""
-        self._abandon(RpcError(StatusCode.CANCELLED, "the stream was closed"))
+        """The stream is closed: nearly always after our trailers, else because it broke."""
+        error = None if self.finished else RpcError(StatusCode.CANCELLED, "the stream was closed")
+        self._abandon(error)
 
     def lost(self, error: RpcError) -> None:
         """The connection is gone."""
         self._abandon(error)
 
-    def _abandon(self, error: RpcError) -> None:
+    def _abandon(self, error: RpcError | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self.forget()

@@ -147,21 +147,21 @@ def test_certificates_and_roots_change_while_connections_live(engine: str) -> No
     async def main() -> None:
         current = [server_context(HOME.leaf("/server"), [HOME.der])]
         tls = ServerTLS(lambda: current[0], uri_of)
-        async with serving(engine, tls) as it:
-            async with (
-                Channel(it.address, tls=client_tls(HOME), engine=engine) as old,
-                old.call(CHAT) as call,
-            ):
-                await call.send(b"1")
-                assert await call.receive() == b"1"
-                current[0] = server_context(AWAY.leaf("/server"), [AWAY.der])
-                async with Channel(it.address, tls=client_tls(AWAY), engine=engine) as new:
-                    assert await new.unary(ECHO, b"x") == b"x"
-                async with Channel(it.address, tls=client_tls(HOME), engine=engine) as late:
-                    with pytest.raises(RpcError, match="cannot connect"):
-                        await late.unary(ECHO, b"x")
-                await call.send(b"2")
-                assert await call.receive() == b"2"
+        async with (
+            serving(engine, tls) as it,
+            Channel(it.address, tls=client_tls(HOME), engine=engine) as old,
+            old.call(CHAT) as call,
+        ):
+            await call.send(b"1")
+            assert await call.receive() == b"1"
+            current[0] = server_context(AWAY.leaf("/server"), [AWAY.der])
+            async with Channel(it.address, tls=client_tls(AWAY), engine=engine) as new:
+                assert await new.unary(ECHO, b"x") == b"x"
+            async with Channel(it.address, tls=client_tls(HOME), engine=engine) as late:
+                with pytest.raises(RpcError, match="cannot connect"):
+                    await late.unary(ECHO, b"x")
+            await call.send(b"2")
+            assert await call.receive() == b"2"
 
     run(main())
 

@@ -1,4 +1,7 @@
-"""GOAWAY frames apart from the rest, for an engine that cannot go on after one (engine_h2.py)."""
+"""What h2 has to be kept from (engine_h2.py): GOAWAY frames, after which it stops, and frames too large.
+
+h2 judges a frame's size once it has all of it, which lets a peer make it buffer 16 MiB for each connection.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from finial.rpc.errorcode import ErrorCode
 
 _TYPE = 0x7
 _HEADER = 9
+_FIXED = 8  # bytes of a GOAWAY frame's payload before its debug data
 _PREFACE = 24
 _MAX_FRAME = 16_384  # the largest frame that our settings admit
 _STREAM_MASK = 0x7FFFFFFF
@@ -37,8 +41,8 @@ def goaway_frame(last_stream_id: int, error_code: int, debug: bytes = b"") -> by
     return struct.pack(">I", len(payload))[1:] + bytes([_TYPE, 0]) + bytes(4) + payload
 
 
-class GoAwayFilter:
-    """Splits a stream of HTTP/2 bytes into GOAWAY frames and everything else, in order.
+class FrameFilter:
+    """Splits a stream of HTTP/2 bytes into GOAWAY frames and everything else, in order and bounded.
 
     Args:
         preface: Whether the stream begins with the client's preface.
@@ -54,7 +58,7 @@ class GoAwayFilter:
         """Yield runs of other frames' bytes, and GOAWAY frames; keeps back what is not decided yet.
 
         Raises:
-            EngineError: A GOAWAY frame is too short or too long.
+            EngineError: A frame is larger than our settings admit, or a GOAWAY frame is too short.
         """
         buffer = self._buffer
         buffer += data
@@ -68,17 +72,19 @@ class GoAwayFilter:
             if len(buffer) - at < _HEADER:
                 break
             length = int.from_bytes(buffer[at : at + 3], "big")
+            if length > _MAX_FRAME:
+                raise EngineError(f"frame of {length} bytes", ErrorCode.FRAME_SIZE_ERROR)
             if buffer[at + 3] != _TYPE:
                 self._skip = _HEADER + length
                 continue
-            if not 8 <= length <= _MAX_FRAME:
+            if length < _FIXED:
                 raise EngineError(f"GOAWAY frame of {length} bytes", ErrorCode.FRAME_SIZE_ERROR)
             if len(buffer) - at < _HEADER + length:
                 break
             if at > start:
                 yield bytes(buffer[start:at])
             last, code = struct.unpack_from(">II", buffer, at + _HEADER)
-            debug = bytes(buffer[at + _HEADER + 8 : at + _HEADER + length])
+            debug = bytes(buffer[at + _HEADER + _FIXED : at + _HEADER + length])
             at = start = at + _HEADER + length
             yield GoAway(last & _STREAM_MASK, code, debug)
         rest = bytes(buffer[start:at])
