@@ -21,6 +21,7 @@ from finial.rpc.tls import ClientTLS, ServerTLS, TLSSession
 _BATCH = 64 * 1024  # bytes asked of the engine at a time; more would only fatten the buffers of idle peers
 _LINGER_SECONDS = 5.0  # for a closed transport to get rid of its last bytes
 _DEBUG_BYTES = 512
+_FRAME = 16_384  # bytes of a DATA frame
 
 
 class Connection(asyncio.Protocol):
@@ -47,7 +48,6 @@ class Connection(asyncio.Protocol):
         self._finished = False
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._half_open: list[int] = []  # ended by us, not by the peer: reset once all has been sent
-        self._resets = Meter(role.limits.resets, self.loop.time)
         self._control = Meter(role.limits.control_frames, self.loop.time)
         self._handshake_timer: asyncio.TimerHandle | None = None
 
@@ -181,8 +181,6 @@ class Connection(asyncio.Protocol):
 
     def on_reset(self, stream_id: int, error_code: int) -> None:
         """The peer reset a stream."""
-        if self._resets.exceeded():
-            raise EngineError("too many streams reset", ErrorCode.ENHANCE_YOUR_CALM)
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.reset(error_code)
@@ -225,7 +223,9 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Send what the engine has, as far as the transport takes it."""
         self._flush_scheduled = False
-        if self.closed:
+        if self.closed or self._transport is None or self._transport.is_closing():
+            return
+        if self.tls is not None and not self.tls.ready:
             return
         try:
             self._pump()
@@ -255,6 +255,15 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None:
             self._transport.write(data)
+
+    def queue(self, stream_id: int, data: bytes) -> None:
+        """Hand the engine one framed message.
+
+        Raises:
+            StreamGoneError: The stream has ended.
+        """
+        self.engine.send(stream_id, data, end=False)
+        self._control.earn(1 + len(data) // _FRAME)
 
     async def writable(self, stream_id: int) -> None:
         """Wait until a stream's queue is below the mark and the transport takes bytes."""
@@ -300,6 +309,7 @@ class Connection(asyncio.Protocol):
 
     def _handshake_overdue(self) -> None:
         self._handshake_timer = None
+        self.fail(EngineError("the handshake took too long", ErrorCode.SETTINGS_TIMEOUT))
         self.abort()
 
     def _cancel_handshake_timer(self) -> None:

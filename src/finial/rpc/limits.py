@@ -35,7 +35,8 @@ class Limits:
         connect_timeout: From the first packet of a dial until the socket is connected.
         send_high_water_bytes: A sender waits while more than this is queued for its stream.
         resets: How often a peer may reset streams; beyond it the connection is ended.
-        control_frames: How often a peer may send PING, SETTINGS or empty DATA frames.
+        control_frames: How often a peer may send PING, SETTINGS or empty DATA frames beyond one for each
+            frame's worth of messages that we send: grpc-go measures the link with a PING for each.
         max_connection_age: A connection is drained when it is so old, give or take a fifth; None is never.
         drain_notice: Between the first GOAWAY, which only announces, and the one that ends acceptance.
     """
@@ -75,6 +76,10 @@ class Meter:
         self._clock = clock
         self._tokens = float(rate.burst)
         self._at = clock()
+
+    def earn(self, count: int) -> None:
+        """Allow so many more, up to the burst."""
+        self._tokens = min(float(self._rate.burst), self._tokens + count)
 
     def exceeded(self) -> bool:
         """Count one more; whether that was one too many."""

@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from finial.core.errors import FinialError, Kind
 from finial.rpc.connection import Connection
-from finial.rpc.engine import EngineRole, Headers
+from finial.rpc.engine import EngineError, EngineRole, Headers
 from finial.rpc.errorcode import ErrorCode
-from finial.rpc.limits import LOCAL, Limits
+from finial.rpc.limits import LOCAL, Limits, Meter
 from finial.rpc.method import Method, Route
 from finial.rpc.peer import Address, Peer, Unix
 from finial.rpc.servercall import ServerCall
@@ -55,6 +55,7 @@ class ServerConnection(Connection):
         self.peer = Peer("")
         self.draining = False
         self._last_stream = 0
+        self._resets = Meter(limits.resets, self.loop.time)
         self._shaking_hands = True
         self._age_timer: asyncio.TimerHandle | None = None
 
@@ -125,6 +126,12 @@ class ServerConnection(Connection):
             self._last_stream = stream_id
         call.begin(ended)
 
+    def on_reset(self, stream_id: int, error_code: int) -> None:
+        """A caller gave a call up; opening and giving up is cheaper to do than to serve, so it is metered."""
+        if self._resets.exceeded():
+            raise EngineError("too many streams reset", ErrorCode.ENHANCE_YOUR_CALM)
+        super().on_reset(stream_id, error_code)
+
     def unknown(self, path: bytes) -> RpcError:
         """The refusal of a path that no route has, in grpc-go's words."""
         service, _, method = path.decode("utf-8", "replace").lstrip("/").rpartition("/")
@@ -139,6 +146,9 @@ class ServerConnection(Connection):
     def drain(self) -> None:
         """Let the peer know that it should go elsewhere; calls in flight go on."""
         if self.closed or self.draining:
+            return
+        if self._shaking_hands:
+            self.abort()
             return
         self.engine.announce_shutdown()
         self.flush_soon()
@@ -240,7 +250,9 @@ class Server:
         """
         limits = self._limits or (LOCAL if isinstance(address, Unix) else Limits())
         listener = bind(address, tls)
-        listener.server = await asyncio.get_running_loop().create_server(
+        loop = asyncio.get_running_loop()
+        start = loop.create_unix_server if isinstance(address, Unix) else loop.create_server
+        listener.server = await start(
             lambda: ServerConnection(self, listener, limits), sock=listener.socket, backlog=512
         )
         self._listeners.append(listener)
@@ -280,7 +292,7 @@ class Server:
         self.stopping = True
         for listener in self._listeners:
             listener.close()
-        for connection in self._connections:
+        for connection in list(self._connections):
             connection.drain()
         await self._until_empty(grace)
         for connection in self._connections:

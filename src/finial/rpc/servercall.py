@@ -268,7 +268,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         data = frame(self._method.encode_reply(reply))
         try:
             self._send_headers()
-            self.connection.engine.send(self.stream_id, data, end=False)
+            self.connection.queue(self.stream_id, data)
         except StreamGoneError:
             return
         self.finish(None)

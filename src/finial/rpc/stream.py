@@ -178,7 +178,7 @@ class Stream:
             RpcError: The call has ended.
         """
         try:
-            self.connection.engine.send(self.stream_id, data, end=False)
+            self.connection.queue(self.stream_id, data)
         except StreamGoneError as error:
             raise self.failure or RpcError(StatusCode.CANCELLED, "the call has ended") from error
         self.connection.flush_soon()

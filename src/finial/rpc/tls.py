@@ -136,8 +136,15 @@ class TLSSession:
         return b"".join(pieces)
 
     def write(self, data: bytes) -> None:
-        """Encrypt bytes for the peer; `outgoing` has the result."""
-        self._ssl.write(data)
+        """Encrypt bytes for the peer; `outgoing` has the result.
+
+        Raises:
+            TLSError: The session has ended.
+        """
+        try:
+            self._ssl.write(data)
+        except ssl.SSLError as error:
+            raise TLSError(_HANDSHAKE, f"TLS failed: {_text(error)}") from error
 
     def outgoing(self) -> bytes:
         """Bytes for the network."""

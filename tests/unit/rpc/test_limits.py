@@ -9,5 +9,7 @@ def test_a_meter_grants_its_burst_and_then_its_rate() -> None:
     assert [meter.exceeded() for _ in range(4)] == [False, False, False, True]
     now[0] += 0.5
     assert [meter.exceeded() for _ in range(2)] == [False, True]
+    meter.earn(2)
+    assert [meter.exceeded() for _ in range(3)] == [False, False, True]
     now[0] += 1000
     assert [meter.exceeded() for _ in range(4)] == [False, False, False, True]
