@@ -91,7 +91,7 @@ def _route(method: Method[Any, Any], kind: MethodKind, handler: Callable[..., An
 
 
 def unary(method: Method[Request, Reply], handler: UnaryHandler[Request, Reply]) -> Route:
-    """Serve a unary method: `handler(request, call)` returns the reply; it is a function or an `async def`.
+    """Serve a unary method: `handler(request, call)` returns the reply; it is an `async def` or a plain function.
 
     A plain function is the fast form: it is called where the bytes arrive and costs no task.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic
 
 from finial.core.errors import FinialError
@@ -32,6 +33,9 @@ Handler = Callable[..., Coroutine[Any, Any, Any]]
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 _HEADERS = ((b":status", b"200"), _CONTENT_TYPE)
 _OK_TRAILERS = ((b"grpc-status", b"0"),)
+# Characters of a status text. Percent-encoding makes at most twelve bytes of each, and clients refuse a header
+# list of more than 16 KiB, which would hide the status itself.
+_LONGEST_TEXT = 1_000
 _ENCODINGS = frozenset({b"identity", b"gzip"})
 
 
@@ -186,10 +190,14 @@ class ServerCall(Stream, Generic[Request, Reply]):
             return
         try:
             request = self._decode(data)
-            if self._route.plain:
-                self.reply(self._route.handler(request, self))
-            else:
+            if not self._route.plain:
                 self._start(self._route.handler, request, self)
+                return
+            answer = self._route.handler(request, self)
+            if type(answer) is CoroutineType:  # of a function around an `async def`
+                self._start(_awaited, answer)
+            else:
+                self.reply(answer)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is answered, never passed on
             self.finish(self._translated(error))
 
@@ -306,7 +314,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         code = StatusCode.OK if error is None else error.code
         trailers = [(b"grpc-status", b"%d" % code)]
         if error is not None:
-            trailers.append((b"grpc-message", encode_message(error.message)))
+            trailers.append((b"grpc-message", encode_message(error.message[:_LONGEST_TEXT])))
             if error.details is not None:
                 trailers += encode_metadata([("status-details-bin", error.details)])
                 trailers[-1] = (b"grpc-status-details-bin", trailers[-1][1])
@@ -320,6 +328,10 @@ class ServerCall(Stream, Generic[Request, Reply]):
         if not self.remote_ended:
             self.connection.release(self.stream_id)
         self.connection.flush_soon()
+
+
+async def _awaited(answer: Coroutine[Any, Any, Any]) -> object:
+    return await answer
 
 
 def _current_task() -> asyncio.Task[Any] | None:

@@ -122,6 +122,30 @@ def test_a_handler_that_breaks_tells_the_log_and_not_the_caller(
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_an_endless_text_does_not_hide_the_status(engine: str) -> None:
+    async def main() -> None:
+        async with pair(engine) as it:
+            with pytest.raises(RpcError) as failed:
+                await it.channel.unary(ECHO, b"fail:5:" + "€".encode() * 9_000)
+            assert failed.value.code is StatusCode.NOT_FOUND
+            assert failed.value.message == "€" * 1_000
+
+    run(main())
+
+
+def test_a_function_around_a_coroutine_is_a_handler_too(engine: str) -> None:
+    wrapped = method("Wrapped", MethodKind.UNARY)
+
+    async def later(request: bytes) -> bytes:
+        return request + b"!"
+
+    async def main() -> None:
+        async with pair(engine, routes=[unary(wrapped, lambda request, _: later(request))]) as it:
+            assert await it.channel.unary(wrapped, b"x") == b"x!"
+
+    run(main())
+
+
 def test_metadata_travels_both_ways(engine: str) -> None:
     async def main() -> None:
         async with pair(engine) as it:

@@ -1,0 +1,1 @@
+"""Protobuf messages and what is served with them: the only layer that knows protobuf."""

@@ -1,0 +1,1 @@
+"""Made by tools/protos.py: a module for each protobuf package."""
