@@ -91,7 +91,7 @@ def _route(method: Method[Any, Any], kind: MethodKind, handler: Callable[..., An
 
 
 def unary(method: Method[Request, Reply], handler: UnaryHandler[Request, Reply]) -> Route:
-    """Serve a unary method: `handler(request, call)` returns the reply; it is an `async def` or a plain function.
+    """Serve a unary method: `handler(request, call)`, plain or an `async def`, returns the reply.
 
     A plain function is the fast form: it is called where the bytes arrive and costs no task.
 

@@ -33,8 +33,8 @@ Handler = Callable[..., Coroutine[Any, Any, Any]]
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 _HEADERS = ((b":status", b"200"), _CONTENT_TYPE)
 _OK_TRAILERS = ((b"grpc-status", b"0"),)
-# Characters of a status text. Percent-encoding makes at most twelve bytes of each, and clients refuse a header
-# list of more than 16 KiB, which would hide the status itself.
+# Characters of a status text. Percent-encoding makes at most twelve bytes of each, and clients refuse a
+# header list of more than 16 KiB, which would hide the status itself.
 _LONGEST_TEXT = 1_000
 _ENCODINGS = frozenset({b"identity", b"gzip"})
 

@@ -1,0 +1,1 @@
+"""The clause tables: each rule of a standard stands in one of them, once."""

@@ -1,0 +1,87 @@
+"""Running a target: input n of a seed is the same in each run, so a run can go on where one stopped."""
+
+from __future__ import annotations
+
+import random  # noqa: TID251 - seeded
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fuzz.mutate import mutated
+from fuzz.target import Target
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An input that a target did not stand.
+
+    Args:
+        number: Which input of the seed.
+        data: The input.
+        what: What happened, one line.
+    """
+
+    number: int
+    data: bytes
+    what: str
+
+
+def input_at(target: Target, corpus: Sequence[bytes], key: tuple[int, int]) -> bytes:
+    """An input by seed and number.
+
+    Args:
+        target: For its generator, which makes every fourth input.
+        corpus: What the others are mutated from.
+        key: Seed and number.
+    """
+    seed, number = key
+    source = random.Random(f"{target.name} {seed} {number}")
+    return target.generate(source) if number % 4 == 0 else mutated(source, corpus)
+
+
+def try_one(target: Target, data: bytes, clock: Clock | None) -> str:
+    """What an input does wrong, one line; empty when it is handled as it should be.
+
+    Args:
+        target: The parser.
+        data: The input.
+        clock: Seconds of processor time; without it no budget is held.
+    """
+    begin = clock() if clock else 0.0
+    try:
+        target.check(data)
+    except BaseException as caught:
+        if isinstance(caught, KeyboardInterrupt):
+            raise
+        return f"{type(caught).__module__}.{type(caught).__name__}: {caught}"
+    if clock is None:
+        return ""
+    budget = target.budget_s + target.budget_s_per_kib * len(data) / 1024
+    took = clock() - begin
+    # Asked again before it counts: the first time may have paid for something else, such as freeing memory.
+    for _ in range(2):
+        if took <= budget:
+            return ""
+        begin = clock()
+        target.check(data)
+        took = min(took, clock() - begin)
+    return f"took {took:.3f} s of processor time, {budget:.3f} s are allowed for {len(data)} bytes"
+
+
+def run(target: Target, seed: int, numbers: range, *, clock: Clock | None = None) -> Fault | None:
+    """The first fault among some inputs, or None.
+
+    Args:
+        target: The parser.
+        seed: Which sequence of inputs.
+        numbers: Which of its inputs.
+        clock: See `try_one`.
+    """
+    corpus = target.corpus()
+    for number in numbers:
+        data = input_at(target, corpus, (seed, number))
+        what = try_one(target, data, clock)
+        if what:
+            return Fault(number, data, what)
+    return None

@@ -1,0 +1,1 @@
+"""One file per fuzz target; each defines `TARGET`."""

@@ -1,0 +1,89 @@
+"""The bundle document: read or refused, and what is read comes back the same after writing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random  # noqa: TID251 - seeded
+
+from finial.core.bundle import Bundle
+from finial.core.bundle_doc import read_bundle, write_bundle
+from finial.core.errors import BundleError
+from fuzz.target import Target, refused_well
+from support import forge
+
+_USES: list[object] = [
+    "x509-svid",
+    "jwt-svid",
+    "wit-svid",
+    "X509-SVID",
+    "",
+    None,
+    7,
+    True,
+    1.0,
+    ["x509-svid"],
+    {},
+]
+_TYPES: list[object] = ["EC", "RSA", "OKP", "oct", "", None, 0, []]
+_NUMBERS: list[object] = [0, 1, -1, 2**64 - 1, 2**64, 1.0, 1e300, True, None, "1", [], 10**13, 10**14]
+
+
+def check(data: bytes) -> None:
+    try:
+        found = read_bundle(forge.A, data)
+    except BundleError as refused:
+        refused_well(refused)
+        return
+    assert found.bundle.trust_domain == forge.A
+    for finding in (*found.skipped, *found.broken, *found.unread):
+        assert str(finding).isprintable()
+        assert finding.where
+    again = read_bundle(forge.A, write_bundle(found.bundle))
+    assert again.bundle == found.bundle
+    assert not (again.skipped)
+    assert not (again.broken)
+    assert not (again.unread)
+
+
+def corpus() -> list[bytes]:
+    full = Bundle(
+        trust_domain=forge.A,
+        x509_authorities=tuple(forge.root(name).certificate for name in ("one", "two")),
+        sequence=7,
+        refresh_hint=forge.DAY,
+    )
+    token = {"use": "jwt-svid", "kty": "EC", "kid": "k", "crv": "P-256", "x": "AA", "y": "AA"}
+    return [write_bundle(full), json.dumps({"keys": [token]}).encode(), b'{"keys":[]}']
+
+
+def generate(source: random.Random) -> bytes:
+    document: dict[str, object] = {"keys": [entry(source) for _ in range(source.randint(0, 4))]}
+    for name in ("spiffe_sequence", "spiffe_refresh_hint", "other"):
+        if source.random() < 0.5:
+            document[name] = source.choice(_NUMBERS)
+    if source.random() < 0.1:
+        document["keys"] = source.choice([None, {}, "x", 7])
+    text = json.dumps(document)
+    if source.random() < 0.1:
+        text = text[:-1] + ',"keys":[]}'
+    return text.encode()
+
+
+def entry(source: random.Random) -> object:
+    if source.random() < 0.05:
+        return source.choice([None, 7, "x", []])
+    good = base64.b64encode(forge.root(source.choice(["one", "two"])).der).decode()
+    found = {
+        "use": source.choice(_USES) if source.random() < 0.4 else "x509-svid",
+        "kty": source.choice(_TYPES) if source.random() < 0.3 else "EC",
+        "x5c": source.choice(
+            [[good], [good, good], [], [7], good, None, [good[:-4]], ["!"], ["AAAA"], [good]]
+        ),
+    }
+    if source.random() < 0.2:
+        del found[source.choice(list(found))]
+    return found
+
+
+TARGET = Target("bundles", corpus, check, generate)
