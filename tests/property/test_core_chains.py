@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -22,7 +23,7 @@ UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"
 URI = x509.UniformResourceIdentifier
 
 # What is changed about one signing certificate, and whether that alone spoils the chain.
-CHANGES: dict[str, dict[str, object]] = {
+CHANGES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "expired": {"not_after": forge.NOW - forge.DAY / 2},
     "not yet valid": {"not_before": forge.NOW + forge.DAY / 2},

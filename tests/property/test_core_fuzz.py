@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from fuzz.run import run
-from fuzz.target import targets
+from fuzz.run import run, try_one
+from fuzz.target import Target, targets
 
 COUNTS = {"ids": 8000, "certificates": 2000, "chains": 1500, "bundles": 2000}
 TARGETS = targets()
@@ -17,3 +19,43 @@ def test_a_few_thousand_inputs(name: str) -> None:
     assert fault is None, (
         f"{fault.what}; again: python -m fuzz --target {name} --seed 1 --start {fault.number} --count 1"
     )
+
+
+def planted(check: Callable[[bytes], None]) -> Target:
+    return Target("planted", lambda: [b"abc"], check, lambda source: source.randbytes(4), budget_s=1)
+
+
+def test_a_planted_fault_is_found_and_found_again_by_its_number() -> None:
+    def check(data: bytes) -> None:
+        assert b"z" not in data
+
+    fault = run(planted(check), 3, range(20_000))
+    assert fault is not None
+    assert "AssertionError" in fault.what
+    again = run(planted(check), 3, range(fault.number, fault.number + 1))
+    assert again == fault
+
+
+def test_slowness_counts_only_when_it_lasts() -> None:
+    clock = Ticks([0, 5, 5, 5.1])
+    assert try_one(planted(lambda data: None), b"x", clock) == ""
+    clock = Ticks([0, 5, 5, 10, 10, 15])
+    assert "processor time" in try_one(planted(lambda data: None), b"x", clock)
+
+
+def test_an_interrupt_is_no_fault() -> None:
+    def check(data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        try_one(planted(check), b"x", None)
+
+
+class Ticks:
+    """A clock that shows what it is told."""
+
+    def __init__(self, instants: list[float]) -> None:
+        self.instants = iter(instants)
+
+    def __call__(self) -> float:
+        return next(self.instants)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -148,25 +149,25 @@ def make(
     return Made(signed.public_bytes(Encoding.DER), own_key)
 
 
-def root(common_name: str = "root", domain: TrustDomain = A, **changes: object) -> Made:
+def root(common_name: str = "root", domain: TrustDomain = A, **changes: Any) -> Made:
     """A sound self-signed authority, except for the changes."""
     return authority(common_name, None, domain, **changes)
 
 
-def authority(common_name: str, issuer: Made | None, domain: TrustDomain = A, /, **changes: object) -> Made:
+def authority(common_name: str, issuer: Made | None, domain: TrustDomain = A, /, **changes: Any) -> Made:
     """A sound signing certificate, except for the changes."""
-    settings: dict[str, object] = {
+    settings: dict[str, Any] = {
         "ca": True,
         "usages": ("keyCertSign", "cRLSign"),
         "uris": (domain.id.text,),
         **changes,
     }
-    return make(common_name, issuer=issuer, **settings)  # type: ignore[arg-type] # settings come from tests
+    return make(common_name, issuer=issuer, **settings)
 
 
-def leaf(issuer: Made, uri: str = WEB, /, **changes: object) -> Made:
+def leaf(issuer: Made, uri: str = WEB, /, **changes: Any) -> Made:
     """A sound X.509-SVID, except for the changes."""
-    settings: dict[str, object] = {
+    settings: dict[str, Any] = {
         "common_name": "leaf",
         "ca": False,
         "usages": ("digitalSignature", "keyEncipherment", "keyAgreement"),
@@ -174,7 +175,7 @@ def leaf(issuer: Made, uri: str = WEB, /, **changes: object) -> Made:
         "uris": (uri,),
         **changes,
     }
-    return make(issuer=issuer, **settings)  # type: ignore[arg-type] # settings come from tests
+    return make(issuer=issuer, **settings)
 
 
 def constraints(

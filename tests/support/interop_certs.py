@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from finial.core.errors import FinialError, Kind, Reason
+from finial.core.bundle import Bundle, BundleSet
+from finial.core.ids import SpiffeID, TrustDomain
+from finial.core.match import ExactID
+from finial.core.x509cert import Certificate
+from finial.core.x509path import verify_x509
 from finial.rpc import ClientTLS, ServerTLS
 from finial.runtime.tls import KeyPair, client_context, server_context
 
@@ -22,10 +25,10 @@ SERVER_ID = f"{TRUST_DOMAIN}/server"
 CLIENT_ID = f"{TRUST_DOMAIN}/client"
 OTHER_ID = f"{TRUST_DOMAIN}/other"
 
-_REFUSED = Reason("interop-peer", Kind.UNTRUSTED)
 # A span that holds the day of every test run: Go's verifier reads the real clock.
 _FROM = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _UNTIL = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
+_NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,19 @@ def _certificate(
     )
 
 
+def verifier(root_der: bytes, expected: str) -> Callable[[tuple[bytes, ...]], SpiffeID]:
+    """A `verify` for our TLS: the verifier that the product uses, with one authority and one accepted ID."""
+    authority = Certificate.parse(root_der)
+    domain = TrustDomain.from_name_or_id(TRUST_DOMAIN)
+    bundles = BundleSet([Bundle(trust_domain=domain, x509_authorities=(authority,))])
+    accept = ExactID(SpiffeID.parse(expected))
+
+    def verify(chain: tuple[bytes, ...]) -> SpiffeID:
+        return verify_x509(chain, bundles, now=_NOW, accept=accept).id
+
+    return verify
+
+
 @dataclass(frozen=True)
 class PKI:
     """Everything that the tests present and trust."""
@@ -114,22 +130,9 @@ class PKI:
         issued = (authority.issue(spiffe_id) for spiffe_id in (SERVER_ID, CLIENT_ID, OTHER_ID))
         return cls(authority, foreign, *issued)
 
-    def verifier(self, expected: str) -> Callable[[tuple[bytes, ...]], str]:
-        """A `verify` that wants a leaf of our authority with exactly this URI."""
-
-        def verify(chain: tuple[bytes, ...]) -> str:
-            leaf = x509.load_der_x509_certificate(chain[0])
-            try:
-                leaf.verify_directly_issued_by(self.authority.certificate)
-            except (InvalidSignature, ValueError) as error:
-                raise FinialError(_REFUSED, "the peer's certificate is of another authority") from error
-            names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-            if uris != [expected]:
-                raise FinialError(_REFUSED, f"peer is {uris}, not {expected}")
-            return expected
-
-        return verify
+    def verifier(self, expected: str) -> Callable[[tuple[bytes, ...]], SpiffeID]:
+        """A `verify` that wants an SVID of our authority with exactly this ID."""
+        return verifier(self.authority.der, expected)
 
     def server_tls(self, *, expect: str = CLIENT_ID) -> ServerTLS:
         """How our server speaks TLS."""

@@ -168,6 +168,8 @@ class PeerService:
                 raise RpcError(StatusCode(int(code)), message, details=details)
             case ["hang", name]:
                 await self._hang(name)
+            case ["idle"]:
+                await asyncio.get_running_loop().create_future()
             case ["started", name]:
                 await self.began[name].wait()
             case ["fate", name]:

@@ -1,9 +1,9 @@
 """Validating an X.509-SVID: from its leaf to an authority of the trust domain that the leaf names.
 
 Paths are built here, over the signature checks of `cryptography`, not by `cryptography.x509.verification`.
-That module follows the web's profile: it wants self-signed roots or takes a bare set of anchors without
-their validity and path length, knows no URI name constraints, stops at the first fault, and bounds its
-search by a depth alone. SPIFFE needs each of those otherwise, and operators need every fault by name.
+That module follows the profile of the web: it refuses every chain in which a URI name constraint stands, and
+Ed25519 keys, and it names one fault where operators need all of them. Its merits are kept: authorities are
+judged like other certificates, and the number of signature checks is limited.
 
 The cost is bounded whatever a peer sends: by the number and size of certificates (refused before they are
 parsed), by the number of signature checks, by the number of steps of the search and by the number of

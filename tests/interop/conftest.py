@@ -1,0 +1,52 @@
+"""Fixtures of the interoperability tests; each test that takes `world` runs on every engine and transport."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interop.peers import require
+from support.interop_certs import PKI
+from support.interop_world import World
+
+
+@pytest.fixture(scope="session")
+def grpcpeer() -> Path:
+    """The grpc-go peer."""
+    return require("grpcpeer")
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
+    """Certificates for the whole run."""
+    return PKI.make(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """A folder with a path short enough for socket files."""
+    with tempfile.TemporaryDirectory(prefix="finial-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(params=["ngh2", "h2"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Our HTTP/2 engine."""
+    if request.param == "ngh2":
+        pytest.importorskip("ngh2")
+    return str(request.param)
+
+
+@pytest.fixture(params=["unix", "mtls"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What the connection runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def world(engine: str, transport: str, sockets: Path, grpcpeer: Path, pki: PKI) -> World:
+    """Where a test's peers live."""
+    return World(engine, transport, sockets, grpcpeer, pki)
