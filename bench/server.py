@@ -1,4 +1,4 @@
-"""The server that `bench.rpc` measures: a unary echo and a stream that idles. Ends with its standard input."""
+"""The server that `bench.rpc` measures: unary echoes and a stream that idles. Ends with standard input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _echo(request: bytes, call: Call) -> bytes:  # noqa: ARG001 - the form of a 
     return request.removeprefix(b"echo:")
 
 
-async def _echo_in_a_task(request: bytes, call: Call) -> bytes:  # noqa: RUF029 - the form that is measured
+async def _echo_in_a_task(request: bytes, call: Call) -> bytes:
     return _echo(request, call)
 
 

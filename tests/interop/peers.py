@@ -1,4 +1,4 @@
-"""Builds the foreign programs that the tests run against, once for each machine and version of their sources."""
+"""Builds the foreign programs that the tests run against, once for each machine and their sources."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build(name: str) -> Path:
 
 
 def require(name: str) -> Path:
-    """As `build`; skips the test without Go, or fails it where peers are demanded (FINIAL_REQUIRE_PEERS=1)."""
+    """As `build`, but skips the test without Go, or fails it where FINIAL_REQUIRE_PEERS=1 demands peers."""
     try:
         return build(name)
     except PeerMissingError as error:

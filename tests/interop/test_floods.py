@@ -45,8 +45,10 @@ async def victim(world: World) -> Victim:
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     tls = world.pki.go_tls(world.pki.server, CLIENT_ID)
     where = json.dumps(tls) if world.secure else f"unix:{world.folder}/v.sock"
-    command = ["env", f"PYTHONPATH={paths}", sys.executable, str(Path(__file__).with_name("server_process.py"))]
-    process = PeerProcess(*command, world.engine, where, hello=True)
+    script = Path(__file__).with_name("server_process.py")
+    process = PeerProcess(
+        "env", f"PYTHONPATH={paths}", sys.executable, script, world.engine, where, hello=True
+    )
     await world.stack.enter_async_context(process)
     found = Victim(process, process.hello["address"])
     found.resident = found.memory("VmRSS")

@@ -18,9 +18,7 @@ from support.interop_world import World, case
 MIB = 1 << 20
 
 
-async def unary(
-    client: PeerProcess, steps: str, *, method: str = "Unary", **fields: object
-) -> Answer:
+async def unary(client: PeerProcess, steps: str, *, method: str = "Unary", **fields: object) -> Answer:
     return await client.order("unary", conn="main", method=method, steps=steps, **fields)
 
 
@@ -112,7 +110,7 @@ async def test_a_reply_over_the_clients_limit_fails_only_that_call(world: World)
 @pytest.mark.parametrize("method", ["Unary", "ServerStream", "Bidi"])
 @case
 async def test_a_deadline_cancels_the_handler(world: World, method: str) -> None:
-    client, server = await world.go_to_ours()
+    client, _ = await world.go_to_ours()
     if method == "Unary":
         ended = await unary(client, "hang:late", timeout_ms=300)
     else:
@@ -125,7 +123,7 @@ async def test_a_deadline_cancels_the_handler(world: World, method: str) -> None
 @pytest.mark.parametrize("method", ["ServerStream", "ClientStream", "Bidi"])
 @case
 async def test_a_cancelled_call_cancels_the_handler(world: World, method: str) -> None:
-    client, server = await world.go_to_ours()
+    client, _ = await world.go_to_ours()
     await open_call(client, "given up", method, "hang:alone")
     await unary(client, "started:alone")
     await client.order("cancel", call="given up")
@@ -180,7 +178,7 @@ async def test_a_client_that_measures_the_connection_with_pings_is_no_flood(worl
 @pytest.mark.parametrize("kind", ["heard", "unheard"])
 @case
 async def test_five_thousand_opened_and_cancelled_streams_are_survived(world: World, kind: str) -> None:
-    client, server = await world.go_to_ours()
+    client, _ = await world.go_to_ours()
     await open_call(client, "witness", "Bidi")
     await client.order("churn", conn="main", kind=kind, count=5000, workers=4)
     # The stream that was opened first is still there, so it was one connection all along.
@@ -214,7 +212,7 @@ async def test_a_graceful_stop_lets_calls_end_and_sends_new_ones_elsewhere(world
 async def test_connections_that_grow_old_are_replaced_unnoticed(world: World) -> None:
     base = LOCAL if world.transport == "unix" else Limits()
     limits = replace(base, max_connection_age=timedelta(milliseconds=150))
-    client, server = await world.go_to_ours(limits=limits)
+    client, _ = await world.go_to_ours(limits=limits)
     await open_call(client, "old", "Bidi", "echo:1")
     await client.order("receive", call="old")
     burst = await client.order("burst", conn="main", method="Unary", count=4000, workers=4)

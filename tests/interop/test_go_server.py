@@ -300,7 +300,11 @@ async def test_status_details_arrive(world: World) -> None:
 @case
 async def test_metadata_passes_in_both_directions(world: World) -> None:
     channel, _ = await world.ours_to_go()
-    sent = [("x-text", "a value"), ("x-raw-bin", b"\x00\xfe\xff"), ("x-reply-metadata", "1")]
+    sent: list[tuple[str, str | bytes]] = [
+        ("x-text", "a value"),
+        ("x-raw-bin", b"\x00\xfe\xff"),
+        ("x-reply-metadata", "1"),
+    ]
     async with channel.call(SERVER_STREAM, timeout=WAIT, metadata=sent) as call:
         await ask(call, b"metadata")
         assert await replies(call) == ["\n".join(lines(sent)).encode()]

@@ -31,7 +31,7 @@ async def refused(client: PeerProcess) -> str:
 
 @case
 async def test_each_side_learns_the_others_id(world: World) -> None:
-    client, server = await world.go_to_ours()
+    client, _ = await world.go_to_ours()
     answer = await client.order("unary", conn="main", method="Unary", steps="peer")
     assert answer["text"] == CLIENT_ID
     channel, _ = await world.ours_to_go()

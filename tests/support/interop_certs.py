@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,9 @@ CLIENT_ID = f"{TRUST_DOMAIN}/client"
 OTHER_ID = f"{TRUST_DOMAIN}/other"
 
 # A span that holds the day of every test run: Go's verifier reads the real clock.
-_FROM = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-_UNTIL = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
-_NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+_FROM = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+_UNTIL = dt.datetime(2120, 1, 1, tzinfo=dt.UTC)
+_NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)

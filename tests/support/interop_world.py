@@ -1,4 +1,4 @@
-"""What an interoperability test stands on: peers of both kinds, over either transport, ended with the test."""
+"""What an interoperability test stands on: peers of both kinds, on either transport, ended with it."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ class World:
         await client.order("dial", conn="main", target=str(address), tls=tls, **dial)
         return client
 
-    async def go_to_ours(
-        self, *, limits: Limits | None = None, **dial: Any
-    ) -> tuple[PeerProcess, OurServer]:
+    async def go_to_ours(self, *, limits: Limits | None = None, **dial: Any) -> tuple[PeerProcess, OurServer]:
         """A Go client and the server of ours that it calls."""
         server = await self.our_server(limits=limits)
         return await self.go_client(server.address, **dial), server
@@ -90,7 +88,7 @@ class World:
     async def go_server(self, *flags: str, at: Address | None = None) -> tuple[PeerProcess, Address]:
         """A Go server and its address."""
         target = str(at or ("127.0.0.1:0" if self.secure else f"unix:{self.folder}/g.sock"))
-        command = [self.program, "serve", "-listen", target, *flags]
+        command = [str(self.program), "serve", "-listen", target, *flags]
         if self.secure:
             command += ["-tls", json.dumps(self.pki.go_tls(self.pki.server, CLIENT_ID))]
         peer = await self.stack.enter_async_context(PeerProcess(*command, hello=True))
@@ -108,9 +106,7 @@ class World:
         channel = Channel(address, tls=tls, limits=limits, engine=self.engine)
         return await self.stack.enter_async_context(channel)
 
-    async def ours_to_go(
-        self, *flags: str, limits: Limits | None = None
-    ) -> tuple[Channel, PeerProcess]:
+    async def ours_to_go(self, *flags: str, limits: Limits | None = None) -> tuple[Channel, PeerProcess]:
         """A channel of ours and the Go server that it calls."""
         peer, address = await self.go_server(*flags)
         return await self.channel(address, limits=limits), peer

@@ -60,9 +60,7 @@ def test_the_layers_hold(tmp_path: Path) -> None:
 
 def test_what_is_too_large_is_named() -> None:
     long_function = "def f():\n" + "    x = 1\n" * 60
-    assert list(complaints("a.py", long_function)) == [
-        "a.py:1: f has 61 lines, at most 60: take a part out"
-    ]
+    assert list(complaints("a.py", long_function)) == ["a.py:1: f has 61 lines, at most 60: take a part out"]
     assert list(complaints("a.py", "x = 1\n" * 401)) == ["a.py: 401 lines, at most 400: split it by subject"]
     assert not list(complaints("a.py", "# oversized: a table\n" + "x = 1\n" * 401))
     assert not list(complaints("a.py", "x = 1\n" * 400))

@@ -17,13 +17,19 @@ from finial.rpc.limits import Limits
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-# Flow-control windows that we grant. A stream's is the protocol's default. A connection's is larger, so that
-# some slow readers on it do not starve the rest; grpc-go and SPIRE grant less and accept more.
+# The flow-control window that we grant a stream, the protocol's default. A connection's is as large as what
+# may be kept of it, `Limits.max_buffered_bytes`: slow readers hold up their own streams and no others.
 STREAM_WINDOW = 65_535
-CONNECTION_WINDOW = 1 << 20
+_SMALLEST_WINDOW = 1 << 20
+_LARGEST_WINDOW = (1 << 31) - 1
 
 _PROTOCOL = Reason("rpc-http2", Kind.INVALID, hint="Check that the peer speaks gRPC on this socket.")
 _GONE = Reason("rpc-stream-gone", Kind.UNAVAILABLE)
+
+
+def connection_window(limits: Limits) -> int:
+    """Bytes that a peer may send ahead on all streams together."""
+    return min(max(limits.max_buffered_bytes, _SMALLEST_WINDOW), _LARGEST_WINDOW)
 
 
 class EngineError(FinialError):

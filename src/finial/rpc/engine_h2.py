@@ -18,13 +18,13 @@ import h2.exceptions
 import h2.settings
 
 from finial.rpc.engine import (
-    CONNECTION_WINDOW,
     STREAM_WINDOW,
     EngineError,
     EngineRole,
     Headers,
     Sink,
     StreamGoneError,
+    connection_window,
 )
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.h2frames import FrameFilter, goaway_frame
@@ -102,7 +102,7 @@ class H2Engine:
         # The decoder otherwise keeps its larger default until the peer has acknowledged our settings.
         self._connection.decoder.max_header_list_size = limits.max_header_bytes
         self._connection.initiate_connection()
-        self._connection.increment_flow_control_window(CONNECTION_WINDOW - STREAM_WINDOW)
+        self._connection.increment_flow_control_window(connection_window(limits) - STREAM_WINDOW)
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the peer and tell the sink."""

@@ -8,13 +8,13 @@ from typing import Any
 import ngh2
 
 from finial.rpc.engine import (
-    CONNECTION_WINDOW,
     STREAM_WINDOW,
     EngineError,
     EngineRole,
     Headers,
     Sink,
     StreamGoneError,
+    connection_window,
 )
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.h2frames import goaway_frame
@@ -26,12 +26,13 @@ _UNMETERED = (1 << 32, 1 << 32)
 class NGH2Engine:
     """One HTTP/2 connection on libnghttp2."""
 
-    __slots__ = ("_connection", "_dispatch", "_last_words", "_settings", "_sink")
+    __slots__ = ("_connection", "_dispatch", "_last_words", "_settings", "_sink", "_window")
 
     def __init__(self, role: EngineRole, sink: Sink) -> None:
         limits = role.limits
         self._sink = sink
         self._last_words = b""
+        self._window = connection_window(limits)
         self._connection = ngh2.Connection(
             ngh2.Role.CLIENT if role.client else ngh2.Role.SERVER,
             ngh2.Configuration(
@@ -78,7 +79,7 @@ class NGH2Engine:
     def start(self) -> None:
         """Queue the preface and our settings."""
         self._connection.initiate_connection(self._settings)
-        self._connection.set_local_window_size(CONNECTION_WINDOW)
+        self._connection.set_local_window_size(self._window)
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the peer and tell the sink."""

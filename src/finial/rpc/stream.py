@@ -90,6 +90,13 @@ class Stream:
                 RpcError(StatusCode.RESOURCE_EXHAUSTED, "too many unread bytes on this connection")
             )
 
+    def _settle(self) -> None:
+        """Give back the room of what was read late, or never will be."""
+        if self._owed:
+            self.connection.engine.consume(self.stream_id, self._owed)
+            self._owed = 0
+            self.connection.flush_soon()
+
     def _recount(self) -> None:
         kept = self._inbox_bytes + (self._reader.pending if self._reader is not None else 0)
         self.connection.kept_bytes += kept - self._kept
@@ -122,6 +129,7 @@ class Stream:
 
     def forget(self) -> None:
         """Drop what is unread and stop counting it."""
+        self._settle()
         self._inbox = None
         self._inbox_bytes = 0
         self._reader = None
@@ -141,9 +149,7 @@ class Stream:
         message = self._inbox.popleft()
         self._inbox_bytes -= len(message)
         if self._owed and self._inbox_bytes <= _READ_AHEAD_BYTES:
-            self.connection.engine.consume(self.stream_id, self._owed)
-            self._owed = 0
-            self.connection.flush_soon()
+            self._settle()
         self._recount()
         return message
 

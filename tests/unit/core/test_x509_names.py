@@ -39,6 +39,7 @@ def constraints(
         (URI("spiffe://b.a.test/x"), URI("a.test"), False),
         (URI("spiffe://b.a.test/x"), URI(".a.test"), True),
         (URI("spiffe://a.test/x"), URI(".a.test"), False),
+        (URI("spiffe://.a.test/x"), URI(".a.test"), False),
         (URI("spiffe://nota.test/x"), URI("a.test"), False),
         (URI("spiffe://10.0.0.1/x"), URI("10.0.0.1"), True),
         (URI("https://u@a.test:443/x"), URI("a.test"), True),

@@ -11,7 +11,13 @@ from finial.core.bundle import Bundle
 from finial.core.errors import MatchError, X509VerifyError
 from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.match import ExactID
-from finial.core.x509path import MAX_SIGNATURE_CHECKS, VerifiedX509, verify_certificates, verify_x509
+from finial.core.x509path import (
+    MAX_SIGNATURE_CHECKS,
+    MAX_STEPS,
+    VerifiedX509,
+    verify_certificates,
+    verify_x509,
+)
 from support import forge
 
 ROOT = forge.root()
@@ -207,6 +213,13 @@ class TestBounds:
         key = forge.key("mesh")
         mesh = [forge.authority("mesh", forge.root("mesh", own_key=key), own_key=key) for _ in range(15)]
         assert findings(forge.leaf(mesh[0]), *mesh) == [": x509-search-limit"]
+
+    def test_a_mesh_with_few_signatures_but_many_ways_through_it(self) -> None:
+        key = forge.key("mesh")
+        mesh = [forge.authority("mesh", forge.root("mesh", own_key=key), own_key=key) for _ in range(7)]
+        with pytest.raises(X509VerifyError, match=f"and {MAX_STEPS + 1} steps") as caught:
+            verify(forge.leaf(mesh[0]), *mesh)
+        assert caught.value.reason.id == "x509-search-limit"
 
     def test_a_mesh_that_reaches_an_authority_but_never_soundly(self) -> None:
         key = forge.key("mesh")

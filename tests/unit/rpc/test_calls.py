@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 
@@ -349,5 +350,33 @@ def test_messages_that_do_not_decode(engine: str) -> None:
                 await it.channel.unary(odd_request, b"x")
             with pytest.raises(RpcError, match="the reply is malformed: no such message"):
                 await it.channel.unary(odd_reply, b"x")
+
+    run(main())
+
+
+def test_slow_readers_hold_up_nobody_else_on_their_connection(engine: str) -> None:
+    async def main() -> None:
+        async with pair(engine) as it, contextlib.AsyncExitStack() as stack:
+            slow = [await stack.enter_async_context(it.channel.call(COUNT)) for _ in range(40)]
+            for call in slow:
+                await call.send(b"20:65536")
+                await call.half_close()
+            for number in range(30):
+                assert await it.channel.unary(ECHO, b"%d" % number) == b"%d" % number
+            for call in slow:
+                assert len([reply async for reply in call]) == 20
+
+    run(main())
+
+
+def test_what_nobody_read_costs_the_connection_no_room(engine: str) -> None:
+    async def main() -> None:
+        async with pair(engine) as it:
+            for _ in range(60):
+                async with it.channel.call(HANG) as call:
+                    await call.send(bytes(60_000))
+                    await call.send(bytes(60_000))
+                    await it.channel.unary(ECHO, b"in between")
+            assert await it.channel.unary(ECHO, bytes(2_000_000)) == bytes(2_000_000)
 
     run(main())
