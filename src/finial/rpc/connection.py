@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, role: EngineRole, engine: str, tls: ServerTLS | ClientTLS | None) -> None:
         self.loop = asyncio.get_running_loop()
         self.limits = role.limits
+        self._client = role.client
         self.engine = make_engine(engine, role, self)
         self.streams: dict[int, Stream] = {}
         self.kept_bytes = 0  # of messages that are unfinished or unread, over all streams
@@ -82,8 +83,7 @@ class Connection(asyncio.Protocol):
             self.limits.handshake_timeout.total_seconds(), self._handshake_overdue
         )
         if self._tls_config is None:
-            self.engine.start()
-            self.flush()
+            self._greet()
             return
         self.tls = TLSSession(self._tls_config)
         self._advance_tls()
@@ -125,9 +125,14 @@ class Connection(asyncio.Protocol):
             self._write(tls.outgoing())
             if not done:
                 return b""
-            self.engine.start()
-            self.flush()
+            self._greet()
         return tls.read()
+
+    def _greet(self) -> None:
+        """Begin HTTP/2. The client speaks first; a server's settings go out with its first answer."""
+        self.engine.start()
+        if self._client:
+            self.flush()
 
     def eof_received(self) -> bool:
         """The peer will send no more: nothing can be answered to it either."""

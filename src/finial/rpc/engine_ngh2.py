@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import ngh2
@@ -23,63 +24,67 @@ from finial.rpc.h2frames import goaway_frame
 _UNMETERED = (1 << 32, 1 << 32)
 
 
+# What the sink is told for each event. One table for all connections: they come and go by the thousand.
+_TOLD: dict[type, Callable[[Sink, Any], None]] = {
+    ngh2.RequestReceived: lambda sink, e: sink.on_headers(e.stream_id, e.headers, e.end_stream),
+    ngh2.ResponseReceived: lambda sink, e: sink.on_headers(e.stream_id, e.headers, e.end_stream),
+    ngh2.DataReceived: lambda sink, e: sink.on_data(e.stream_id, e.data, e.end_stream),
+    ngh2.TrailersReceived: lambda sink, e: sink.on_trailers(e.stream_id, e.headers),
+    ngh2.StreamReset: lambda sink, e: sink.on_reset(e.stream_id, e.error_code),
+    ngh2.StreamClosed: lambda sink, e: sink.on_stream_closed(e.stream_id, e.error_code),
+    ngh2.WindowUpdated: lambda sink, e: sink.on_window(e.stream_id),
+    ngh2.SettingsReceived: lambda sink, _: sink.on_settings(),
+    ngh2.PingReceived: lambda sink, _: sink.on_ping(),
+    ngh2.GoAwayReceived: lambda sink, e: sink.on_goaway(e.last_stream_id, e.error_code, e.debug_data),
+    ngh2.ConnectionClosed: lambda sink, _: sink.on_finished(),
+}
+
+
+@lru_cache(maxsize=32)
+def _configuration(role: EngineRole) -> ngh2.Configuration:
+    return ngh2.Configuration(
+        auto_window_update=False,
+        max_inbound_header_list_size=role.limits.max_header_bytes,
+        stream_reset_rate_limit=_UNMETERED,
+    )
+
+
+@lru_cache(maxsize=32)
+def _settings(role: EngineRole) -> Mapping[int, int]:
+    settings = {
+        int(ngh2.Setting.INITIAL_WINDOW_SIZE): STREAM_WINDOW,
+        int(ngh2.Setting.MAX_HEADER_LIST_SIZE): role.limits.max_header_bytes,
+    }
+    if role.client:
+        settings[int(ngh2.Setting.ENABLE_PUSH)] = 0
+    else:
+        settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)] = role.limits.max_concurrent_streams
+    return settings
+
+
 class NGH2Engine:
     """One HTTP/2 connection on libnghttp2."""
 
-    __slots__ = ("_connection", "_dispatch", "_last_words", "_settings", "_sink", "_window")
+    __slots__ = ("_connection", "_last_words", "_role", "_sink")
 
     def __init__(self, role: EngineRole, sink: Sink) -> None:
-        limits = role.limits
+        self._role = role
         self._sink = sink
         self._last_words = b""
-        self._window = connection_window(limits)
         self._connection = ngh2.Connection(
-            ngh2.Role.CLIENT if role.client else ngh2.Role.SERVER,
-            ngh2.Configuration(
-                auto_window_update=False,
-                max_inbound_header_list_size=limits.max_header_bytes,
-                stream_reset_rate_limit=_UNMETERED,
-            ),
+            ngh2.Role.CLIENT if role.client else ngh2.Role.SERVER, _configuration(role)
         )
-        self._settings = {
-            int(ngh2.Setting.INITIAL_WINDOW_SIZE): STREAM_WINDOW,
-            int(ngh2.Setting.MAX_HEADER_LIST_SIZE): limits.max_header_bytes,
-        }
-        if role.client:
-            self._settings[int(ngh2.Setting.ENABLE_PUSH)] = 0
-        else:
-            self._settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)] = limits.max_concurrent_streams
-        self._dispatch: dict[type, Callable[[Any], None]] = {
-            ngh2.RequestReceived: self._headers,
-            ngh2.ResponseReceived: self._headers,
-            ngh2.DataReceived: self._data,
-            ngh2.TrailersReceived: lambda e: sink.on_trailers(e.stream_id, e.headers),
-            ngh2.StreamReset: lambda e: sink.on_reset(e.stream_id, e.error_code),
-            ngh2.StreamClosed: lambda e: sink.on_stream_closed(e.stream_id, e.error_code),
-            ngh2.WindowUpdated: lambda e: sink.on_window(e.stream_id),
-            ngh2.SettingsReceived: lambda _: sink.on_settings(),
-            ngh2.PingReceived: lambda _: sink.on_ping(),
-            ngh2.GoAwayReceived: lambda e: sink.on_goaway(e.last_stream_id, e.error_code, e.debug_data),
-            ngh2.ConnectionClosed: lambda _: sink.on_finished(),
-        }
-
-    def _headers(self, event: ngh2.RequestReceived | ngh2.ResponseReceived) -> None:
-        self._sink.on_headers(event.stream_id, event.headers, event.end_stream)
-
-    def _data(self, event: ngh2.DataReceived) -> None:
-        self._sink.on_data(event.stream_id, event.data, event.end_stream)
 
     def _drain(self) -> None:
-        dispatch = self._dispatch
         for event in self._connection.events():
-            told = dispatch.get(type(event))
+            told = _TOLD.get(type(event))
             if told is not None:
-                told(event)
+                told(self._sink, event)
 
     def start(self) -> None:
         """Queue the preface and our settings."""
-        self._connection.initiate_connection(self._settings)
-        self._connection.set_local_window_size(self._window)
+        self._connection.initiate_connection(_settings(self._role))
+        self._connection.set_local_window_size(connection_window(self._role.limits))
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the peer and tell the sink."""

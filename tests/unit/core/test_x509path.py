@@ -177,6 +177,18 @@ class TestRefusal:
         )
         assert findings(forge.leaf(old), old) == ["certificate 2: x509-signature-algorithm"]
 
+    def test_a_weak_signature_is_not_even_checked(self) -> None:
+        # Were it checked, it would lead on to the authority, whose end would then be reported.
+        ended = forge.root("ended", not_after=forge.NOW - forge.DAY / 2)
+        old = forge.rebuild(
+            forge.leaf(ended),
+            ended,
+            {2: forge.SHA224_ECDSA},
+            algorithm=forge.SHA224_ECDSA,
+            digest=hashes.SHA224(),
+        )
+        assert findings(old, a=ended) == ["leaf: x509-signature-algorithm"]
+
     def test_an_old_signature_on_an_authority_is_nobodys_business(self) -> None:
         old = forge.rebuild(
             ROOT, ROOT, {2: forge.SHA1_ECDSA}, algorithm=forge.SHA1_ECDSA, digest=hashes.SHA1()
@@ -275,10 +287,11 @@ class TestNameConstraints:
         assert found == ["certificate 3: x509-name-constraint"]
 
     def test_of_a_kind_that_cannot_be_evaluated(self) -> None:
-        odd = self.inter(excluded=[x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))])
+        # The second subtree excludes the leaf; it is not reached, since the first cannot be evaluated.
+        odd = self.inter(excluded=[x509.RegisteredID(x509.ObjectIdentifier("1.2.3")), URI("a.test")])
         assert findings(forge.leaf(odd), odd) == ["certificate 2: x509-name-constraint-kind"]
 
     def test_so_many_that_comparing_is_not_begun(self) -> None:
         many = self.inter(permitted=[x509.DNSName(f"n{number}.test") for number in range(70)])
-        crowded = forge.leaf(many, others=[x509.DNSName(f"n{number}.test") for number in range(69)])
+        crowded = forge.leaf(many, others=[x509.DNSName(f"outside{number}.test") for number in range(69)])
         assert findings(crowded, many) == ["certificate 2: x509-name-constraint-limit"]
