@@ -11,13 +11,14 @@ from typing import Any, Self
 from finial.core.errors import FinialError
 from finial.rpc.clientcall import ClientCall
 from finial.rpc.connection import Connection
-from finial.rpc.engine import EngineRole, Headers
+from finial.rpc.engine import EngineRole, Headers, engine_kind
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.framing import ACCEPTED_ENCODINGS
 from finial.rpc.limits import Limits
 from finial.rpc.metadata import encode_metadata, encode_timeout
 from finial.rpc.method import Method, Reply, Request
 from finial.rpc.peer import Address, Peer, Unix
+from finial.rpc.sockets import notice_silence
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.tls import ClientTLS
 
@@ -32,8 +33,10 @@ class ClientConnection(Connection):
         channel: Whose connection it is.
     """
 
+    __slots__ = ("_slots", "_target", "_why", "draining", "gone", "ready", "rejection")
+
     def __init__(self, channel: Channel) -> None:
-        super().__init__(EngineRole(client=True, limits=channel.limits), channel.engine, channel.tls)
+        super().__init__(channel.engine, channel.tls)
         self.ready: asyncio.Future[None] = self.loop.create_future()
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self.draining = False
@@ -56,7 +59,7 @@ class ClientConnection(Connection):
         why = self._why or (str(exc) if exc is not None else "closed by the server")
         return RpcError(StatusCode.UNAVAILABLE, f"connection to {self._target} lost: {why}")
 
-    def lost(self, error: RpcError) -> None:
+    def lost(self) -> None:
         """The connection is gone."""
         self.draining = True
         if not self.ready.done():
@@ -145,7 +148,7 @@ class Channel:
         self.target = target
         self.tls = tls
         self.limits = limits or Limits()
-        self.engine = engine
+        self.engine = engine_kind(engine, EngineRole(client=True, limits=self.limits))
         self._dialling: asyncio.Task[ClientConnection] | None = None
         self._connections: set[ClientConnection] = set()
         self._closed = False
@@ -277,9 +280,10 @@ class Channel:
                         lambda: ClientConnection(self), self.target.path
                     )
                 else:
-                    _, connection = await loop.create_connection(
+                    transport, connection = await loop.create_connection(
                         lambda: ClientConnection(self), self.target.host, self.target.port
                     )
+                    notice_silence(transport.get_extra_info("socket"))
         except TimeoutError as error:
             raise self._unreachable("no answer in time") from error
         except OSError as error:

@@ -10,10 +10,9 @@ import asyncio
 from typing import cast
 
 from finial.core.errors import FinialError
-from finial.rpc.engine import EngineError, EngineRole, Headers, make_engine
+from finial.rpc.engine import EngineError, EngineKind, Headers
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.limits import Meter
-from finial.rpc.sockets import notice_silence
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.stream import Stream
 from finial.rpc.tls import ClientTLS, ServerTLS, TLSSession
@@ -28,16 +27,21 @@ class Connection(asyncio.Protocol):
     """What server and client connections share.
 
     Args:
-        role: Which end, and its bounds.
-        engine: Name of the HTTP/2 engine.
+        kind: Which end, its bounds, and its HTTP/2 engine.
         tls: TLS for this connection, or None.
     """
 
-    def __init__(self, role: EngineRole, engine: str, tls: ServerTLS | ClientTLS | None) -> None:
+    __slots__ = (
+        "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshake_timer", "_paused",
+        "_tls_config", "_transport", "_waiting", "closed", "engine", "kept_bytes", "limits", "loop", "streams",
+        "tls",
+    )  # fmt: skip
+
+    def __init__(self, kind: EngineKind, tls: ServerTLS | ClientTLS | None) -> None:
         self.loop = asyncio.get_running_loop()
-        self.limits = role.limits
-        self._client = role.client
-        self.engine = make_engine(engine, role, self)
+        self.limits = kind.role.limits
+        self._client = kind.role.client
+        self.engine = kind.make(self)
         self.streams: dict[int, Stream] = {}
         self.kept_bytes = 0  # of messages that are unfinished or unread, over all streams
         self.tls: TLSSession | None = None
@@ -49,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._finished = False
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._half_open: list[int] = []  # ended by us, not by the peer: reset once all has been sent
-        self._control = Meter(role.limits.control_frames, self.loop.time)
+        self._control = Meter(self.limits.control_frames, self.loop.time)
         self._handshake_timer: asyncio.TimerHandle | None = None
 
     # What subclasses add.
@@ -60,7 +64,7 @@ class Connection(asyncio.Protocol):
     def refused(self, error: FinialError) -> None:
         """TLS failed, or the peer is not who it has to be."""
 
-    def lost(self, error: RpcError) -> None:
+    def lost(self) -> None:
         """The connection is gone; streams have been told already."""
 
     def stream_ended(self) -> None:
@@ -78,7 +82,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the handshake's deadline runs from here."""
         self._transport = cast("asyncio.Transport", transport)
-        notice_silence(transport.get_extra_info("socket"))
         self._handshake_timer = self.loop.call_later(
             self.limits.handshake_timeout.total_seconds(), self._handshake_overdue
         )
@@ -142,15 +145,16 @@ class Connection(asyncio.Protocol):
         """The transport is gone: everything that waits on it is told."""
         self.closed = True
         self._cancel_handshake_timer()
-        error = self.loss(exc)
-        for stream in list(self.streams.values()):
-            stream.lost(error)
-        self.streams.clear()
+        if self.streams:
+            error = self.loss(exc)
+            for stream in list(self.streams.values()):
+                stream.lost(error)
+            self.streams.clear()
         for _, waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiting = []
-        self.lost(error)
+        self.lost()
 
     def loss(self, exc: Exception | None) -> RpcError:
         """What calls in flight are told when the connection is gone."""

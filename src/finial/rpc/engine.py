@@ -6,8 +6,9 @@ ngh2 has no wheel. Every test of this layer runs on both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -149,24 +150,36 @@ def engine_names() -> tuple[str, ...]:
     return ("ngh2", "h2") if find_spec("ngh2") else ("h2",)
 
 
-def make_engine(name: str, role: EngineRole, sink: Sink) -> Engine:
-    """An engine of this name for one new connection.
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """Everything about the engines of one listener or channel that can be made once.
+
+    Args:
+        role: Which end, and its bounds.
+        make: An engine for one new connection, which tells this sink what happens.
+    """
+
+    role: EngineRole
+    make: Callable[[Sink], Engine]
+
+
+def engine_kind(name: str, role: EngineRole) -> EngineKind:
+    """The way to make engines of this name.
 
     Args:
         name: `ngh2`, `h2`, or `auto` for the best that is installed.
-        role: Which end it is.
-        sink: Who is told what happens.
+        role: Which end they are.
 
     Raises:
         ValueError: There is no such engine.
     """
     # Imported here because each engine costs memory and start-up time, and one is not always installed.
     if name == "ngh2" or (name == "auto" and engine_names()[0] == "ngh2"):
-        from finial.rpc.engine_ngh2 import NGH2Engine  # noqa: PLC0415 - see above
+        from finial.rpc.engine_ngh2 import ngh2_engines  # noqa: PLC0415 - see above
 
-        return NGH2Engine(role, sink)
+        return EngineKind(role, ngh2_engines(role))
     if name in {"h2", "auto"}:
         from finial.rpc.engine_h2 import H2Engine  # noqa: PLC0415 - see above
 
-        return H2Engine(role, sink)
+        return EngineKind(role, partial(H2Engine, role))
     raise ValueError(f"no HTTP/2 engine is called {name!r}; there are: auto, ngh2, h2")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import ngh2
 
@@ -40,40 +40,45 @@ _TOLD: dict[type, Callable[[Sink, Any], None]] = {
 }
 
 
-@lru_cache(maxsize=32)
-def _configuration(role: EngineRole) -> ngh2.Configuration:
-    return ngh2.Configuration(
+class _Kept(NamedTuple):
+    """What all engines of one listener or channel share."""
+
+    side: ngh2.Role
+    configuration: ngh2.Configuration
+    settings: Mapping[int, int]
+    window: int
+
+
+def ngh2_engines(role: EngineRole) -> Callable[[Sink], NGH2Engine]:
+    """A maker of engines for one listener or channel."""
+    limits = role.limits
+    configuration = ngh2.Configuration(
         auto_window_update=False,
-        max_inbound_header_list_size=role.limits.max_header_bytes,
+        max_inbound_header_list_size=limits.max_header_bytes,
         stream_reset_rate_limit=_UNMETERED,
     )
-
-
-@lru_cache(maxsize=32)
-def _settings(role: EngineRole) -> Mapping[int, int]:
     settings = {
         int(ngh2.Setting.INITIAL_WINDOW_SIZE): STREAM_WINDOW,
-        int(ngh2.Setting.MAX_HEADER_LIST_SIZE): role.limits.max_header_bytes,
+        int(ngh2.Setting.MAX_HEADER_LIST_SIZE): limits.max_header_bytes,
     }
     if role.client:
         settings[int(ngh2.Setting.ENABLE_PUSH)] = 0
     else:
-        settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)] = role.limits.max_concurrent_streams
-    return settings
+        settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)] = limits.max_concurrent_streams
+    side = ngh2.Role.CLIENT if role.client else ngh2.Role.SERVER
+    return partial(NGH2Engine, _Kept(side, configuration, settings, connection_window(limits)))
 
 
 class NGH2Engine:
     """One HTTP/2 connection on libnghttp2."""
 
-    __slots__ = ("_connection", "_last_words", "_role", "_sink")
+    __slots__ = ("_connection", "_kept", "_last_words", "_sink")
 
-    def __init__(self, role: EngineRole, sink: Sink) -> None:
-        self._role = role
+    def __init__(self, kept: _Kept, sink: Sink) -> None:
+        self._kept = kept
         self._sink = sink
         self._last_words = b""
-        self._connection = ngh2.Connection(
-            ngh2.Role.CLIENT if role.client else ngh2.Role.SERVER, _configuration(role)
-        )
+        self._connection = ngh2.Connection(kept.side, kept.configuration)
 
     def _drain(self) -> None:
         for event in self._connection.events():
@@ -83,8 +88,8 @@ class NGH2Engine:
 
     def start(self) -> None:
         """Queue the preface and our settings."""
-        self._connection.initiate_connection(_settings(self._role))
-        self._connection.set_local_window_size(connection_window(self._role.limits))
+        self._connection.initiate_connection(self._kept.settings)
+        self._connection.set_local_window_size(self._kept.window)
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the peer and tell the sink."""

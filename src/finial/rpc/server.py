@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from finial.core.errors import FinialError, Kind
 from finial.rpc.connection import Connection
-from finial.rpc.engine import EngineError, EngineRole, Headers
+from finial.rpc.engine import EngineError, EngineKind, EngineRole, Headers, engine_kind
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.limits import LOCAL, Limits, Meter
 from finial.rpc.method import Method, Route
-from finial.rpc.peer import Address, Peer, Unix
+from finial.rpc.peer import Address, Peer, Tcp, Unix
 from finial.rpc.servercall import ServerCall
-from finial.rpc.sockets import Listener, bind
+from finial.rpc.sockets import Listener, bind, notice_silence
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.tls import ServerTLS
 from finial.runtime.peer import peer_process
@@ -43,11 +43,16 @@ class ServerConnection(Connection):
     Args:
         server: Whose routes are served.
         listener: Where it was accepted.
-        limits: Its bounds.
+        kind: Its bounds and its HTTP/2 engine.
     """
 
-    def __init__(self, server: Server, listener: Listener, limits: Limits) -> None:
-        super().__init__(EngineRole(client=False, limits=limits), server.engine, listener.tls)
+    __slots__ = (
+        "_age_timer", "_last_stream", "_resets", "_shaking_hands", "draining", "listener", "peer", "routes",
+        "server", "translate",
+    )  # fmt: skip
+
+    def __init__(self, server: Server, listener: Listener, kind: EngineKind) -> None:
+        super().__init__(kind, listener.tls)
         self.server = server
         self.listener = listener
         self.routes = server.routes
@@ -55,7 +60,7 @@ class ServerConnection(Connection):
         self.peer = Peer("")
         self.draining = False
         self._last_stream = 0
-        self._resets = Meter(limits.resets, self.loop.time)
+        self._resets = Meter(self.limits.resets, self.loop.time)
         self._shaking_hands = True
         self._age_timer: asyncio.TimerHandle | None = None
 
@@ -67,12 +72,12 @@ class ServerConnection(Connection):
             assert isinstance(transport, asyncio.Transport)
             transport.abort()
             return
-        sock = transport.get_extra_info("socket")
         try:
-            self.peer = _peer_of(sock, transport.get_extra_info("peername"))
+            self.peer = _peer_of(self.listener.address, transport)
         except OSError as error:
             _log.warning("a connection was closed: its peer is not known: %s", error)
             self.closed = True
+            self._hands_shaken()
             self.server.left(self)
             assert isinstance(transport, asyncio.Transport)
             transport.abort()
@@ -106,7 +111,7 @@ class ServerConnection(Connection):
         """A peer that finished its handshake is told why it is refused."""
         return self.tls is None or self.tls.established
 
-    def lost(self, error: RpcError) -> None:
+    def lost(self) -> None:
         """The connection is gone."""
         self._hands_shaken()
         if self._age_timer is not None:
@@ -182,12 +187,15 @@ class ServerConnection(Connection):
             stream.cancel()
 
 
-def _peer_of(sock: socket.socket, name: tuple[str, int]) -> Peer:
-    if sock.family == socket.AF_UNIX:
+def _peer_of(address: Address, transport: asyncio.BaseTransport) -> Peer:
+    sock: socket.socket = transport.get_extra_info("socket")
+    if isinstance(address, Unix):
         process = peer_process(sock)
         return Peer(f"unix (pid {process.pid})", process)
-    host, port = name[:2]
-    return Peer(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    notice_silence(sock)
+    # A peer that has gone already has no name any more.
+    host, port = (transport.get_extra_info("peername") or ("gone", 0))[:2]
+    return Peer(str(Tcp(host, port)))
 
 
 class Server:
@@ -220,7 +228,7 @@ class Server:
                 raise ValueError(f"two routes for {route.method.path}")
             self.routes[path] = route
         self.services = {route.method.service for route in self.routes.values()}
-        self.engine = engine
+        self._engine = engine
         self.translate = translate
         self.jitter = jitter
         self.stopping = False
@@ -249,11 +257,12 @@ class Server:
             ListenError: The address cannot be had; the message says why and what to do.
         """
         limits = self._limits or (LOCAL if isinstance(address, Unix) else Limits())
+        kind = engine_kind(self._engine, EngineRole(client=False, limits=limits))
         listener = bind(address, tls)
         loop = asyncio.get_running_loop()
         start = loop.create_unix_server if isinstance(address, Unix) else loop.create_server
         listener.server = await start(
-            lambda: ServerConnection(self, listener, limits), sock=listener.socket, backlog=512
+            lambda: ServerConnection(self, listener, kind), sock=listener.socket, backlog=512
         )
         self._listeners.append(listener)
         return listener.address

@@ -70,8 +70,6 @@ class Listener:
 
 def notice_silence(sock: socket.socket) -> None:
     """Let the kernel find out when a TCP peer has vanished, which costs neither side a PING."""
-    if sock.family == socket.AF_UNIX:
-        return
     for option, value in _SILENCE:
         sock.setsockopt(
             socket.SOL_SOCKET if option == socket.SO_KEEPALIVE else socket.IPPROTO_TCP, option, value

@@ -67,8 +67,7 @@ def peer_process(connection: socket.socket) -> PeerProcess:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError:
         return _pinned_by_pid(pid, uid, gid)
-    os.set_inheritable(pidfd, False)
-    return PeerProcess(pid, uid, gid, pidfd)
+    return PeerProcess(pid, uid, gid, pidfd)  # the kernel makes such descriptors close-on-exec
 
 
 def _pinned_by_pid(pid: int, uid: int, gid: int) -> PeerProcess:

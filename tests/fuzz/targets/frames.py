@@ -8,7 +8,7 @@ import hpack
 from hyperframe import frame as f
 
 from finial.core.errors import FinialError
-from finial.rpc.engine import EngineError, EngineRole, Headers, make_engine
+from finial.rpc.engine import EngineError, EngineRole, Headers, engine_kind
 from finial.rpc.framing import frame
 from finial.rpc.h2frames import FrameFilter
 from finial.rpc.limits import Limits
@@ -16,6 +16,7 @@ from fuzz.target import Target
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _ROLE = EngineRole(client=False, limits=Limits(max_concurrent_streams=10))
+_KINDS_OF_ENGINE = {name: engine_kind(name, _ROLE) for name in ("ngh2", "h2")}
 _REQUEST = [
     (":method", "POST"), (":scheme", "http"), (":path", "/a.B/C"), (":authority", "x"), ("te", "trailers"),
     ("content-type", "application/grpc"), ("grpc-timeout", "1S"), ("x-bin", "AA"),
@@ -28,7 +29,7 @@ class _Sink:
     """Answers what it can, so that the engine has states to be confused in."""
 
     def __init__(self, name: str) -> None:
-        self.engine = make_engine(name, _ROLE, self)
+        self.engine = _KINDS_OF_ENGINE[name].make(self)
 
     def on_headers(self, stream_id: int, headers: Headers, ended: bool) -> None:
         self.engine.respond(stream_id, ((b":status", b"200"),), end=False)

@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 
 from finial.rpc import bidi, client_stream, server_stream, unary
-from finial.rpc.engine import EngineRole, engine_names, make_engine
+from finial.rpc.engine import EngineRole, engine_kind, engine_names
+from finial.rpc.engine_h2 import H2Engine
 from finial.rpc.limits import Limits
 from support.rpc import CHAT, COUNT, ECHO, SUM, Service
 
@@ -25,11 +26,12 @@ def test_a_route_fits_its_method() -> None:
 def test_engines_are_named() -> None:
     assert engine_names() == ("ngh2", "h2")
     with pytest.raises(ValueError, match="no HTTP/2 engine is called 'quic'"):
-        make_engine("quic", EngineRole(client=True, limits=Limits()), None)  # type: ignore[arg-type]
+        engine_kind("quic", EngineRole(client=True, limits=Limits()))
 
 
 def test_without_ngh2_the_best_engine_is_h2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finial.rpc.engine.find_spec", lambda name: None)
     assert engine_names() == ("h2",)
-    engine = make_engine("auto", EngineRole(client=True, limits=Limits()), None)  # type: ignore[arg-type]
-    assert type(engine).__name__ == "H2Engine"
+    kind = engine_kind("auto", EngineRole(client=True, limits=Limits()))
+    assert isinstance(kind.make, partial)
+    assert kind.make.func is H2Engine
