@@ -33,8 +33,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshake_timer", "_paused",
-        "_tls_config", "_transport", "_waiting", "closed", "engine", "kept_bytes", "limits", "loop", "streams",
-        "tls",
+        "_tls_config", "_transport", "_waiting", "closed", "engine", "kept_bytes", "limits", "loop",
+        "streams", "tls",
     )  # fmt: skip
 
     def __init__(self, kind: EngineKind, tls: ServerTLS | ClientTLS | None) -> None:

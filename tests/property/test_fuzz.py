@@ -9,8 +9,20 @@ import pytest
 from fuzz.run import run, try_one
 from fuzz.target import Target, targets
 
-COUNTS = {"ids": 8000, "certificates": 2000, "chains": 1500, "bundles": 2000}
+COUNTS = {
+    "ids": 8000,
+    "certificates": 2000,
+    "chains": 1500,
+    "bundles": 2000,
+    "messages": 4000,
+    "headers": 8000,
+    "frames": 2000,
+}
 TARGETS = targets()
+
+
+def test_every_target_has_its_run() -> None:
+    assert set(COUNTS) == set(TARGETS)
 
 
 @pytest.mark.parametrize("name", COUNTS)
