@@ -60,11 +60,11 @@ class Authority:
     def der(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
-    def leaf(self, path: str) -> KeyPair:
-        """A leaf for `spiffe://<domain><path>` with its key."""
+    def leaf(self, path: str, *, domain: str = "") -> KeyPair:
+        """A leaf for `spiffe://<domain><path>` with its key; for another domain it is a forgery."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "leaf")])
-        uri = f"spiffe://{self.domain}{path}"
+        uri = f"spiffe://{domain or self.domain}{path}"
         builder = self._builder(subject, self.certificate.subject, key.public_key(), uri)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage("digital_signature", "key_encipherment"), critical=True)

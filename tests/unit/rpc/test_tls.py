@@ -11,10 +11,15 @@ from datetime import timedelta
 
 import pytest
 
+from finial.core.bundle import Bundle, BundleSet
+from finial.core.ids import SpiffeID, TrustDomain
+from finial.core.match import ExactID
+from finial.core.x509cert import Certificate
+from finial.core.x509path import verify_x509
 from finial.rpc import Channel, ClientTLS, Limits, RpcError, Server, ServerTLS, StatusCode, Tcp
 from finial.rpc.tls import TLSError, TLSSession
 from finial.runtime.tls import KeyPair, client_context, server_context
-from support.certs import Authority, Expect, client_tls, server_tls, uri_of
+from support.certs import NOW, Authority, Expect, client_tls, server_tls, uri_of
 from support.rpc import CHAT, ECHO, ENGINES, Service, run
 
 HOME = Authority("home.test")
@@ -105,6 +110,59 @@ def test_a_foreign_peer_is_named_although_openssl_refused_it(engine: str) -> Non
             assert tls.verify.seen == ["spiffe://away.test/client"]
             async with Channel(it.address, tls=client_tls(AWAY), engine=engine) as channel:
                 with pytest.raises(RpcError, match="got spiffe://home.test/server"):
+                    await channel.unary(ECHO, b"x")
+
+    run(main())
+
+
+def _bundles(*authorities: Authority) -> BundleSet:
+    return BundleSet(
+        Bundle(trust_domain=TrustDomain(each.domain), x509_authorities=(Certificate.parse(each.der),))
+        for each in authorities
+    )
+
+
+@both_engines
+def test_core_decides_who_the_peer_is(engine: str) -> None:
+    """OpenSSL holds the roots of both domains; core holds each domain to its own."""
+
+    async def main() -> None:
+        context = server_context(HOME.leaf("/server"), [HOME.der, AWAY.der])
+        federated = _bundles(HOME, AWAY)
+        tls = ServerTLS(lambda: context, lambda chain: verify_x509(chain, federated, now=NOW).id)
+        async with serving(engine, tls) as it:
+
+            async def call(identity: KeyPair) -> object:
+                client = client_context([HOME.der], identity)
+                server = ClientTLS(
+                    lambda: client,
+                    lambda chain: verify_x509(
+                        chain, federated, now=NOW, accept=ExactID(SpiffeID("spiffe://home.test/server"))
+                    ),
+                )
+                async with Channel(it.address, tls=server, engine=engine) as channel:
+                    await channel.unary(ECHO, b"x")
+                return it.service.calls[-1].peer.identity
+
+            assert await call(HOME.leaf("/client")) == SpiffeID("spiffe://home.test/client")
+            assert await call(AWAY.leaf("/client")) == SpiffeID("spiffe://away.test/client")
+            with pytest.raises(RpcError, match="no authority of trust domain home.test is its issuer"):
+                await call(AWAY.leaf("/client", domain="home.test"))
+
+    run(main())
+
+
+@both_engines
+def test_a_peer_of_a_domain_without_federation_is_told_so(engine: str) -> None:
+    async def main() -> None:
+        alone = _bundles(HOME)
+        context = server_context(HOME.leaf("/server"), [HOME.der, AWAY.der])
+        tls = ServerTLS(lambda: context, lambda chain: verify_x509(chain, alone, now=NOW).id)
+        async with serving(engine, tls) as it:
+            context_of_client = client_context([HOME.der], AWAY.leaf("/client"))
+            foreign = ClientTLS(lambda: context_of_client, Expect("spiffe://home.test/server"))
+            async with Channel(it.address, tls=foreign, engine=engine) as channel:
+                with pytest.raises(RpcError, match="there is no federation with trust domain away.test"):
                     await channel.unary(ECHO, b"x")
 
     run(main())
