@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Inputs for each parser in `make soak`.
+COUNT ?= 1000000
 
 .PHONY: help test lint interop soak bench fuzz protos format clean
 
@@ -11,7 +13,7 @@ help:
 	@echo "make test     unit, property and conformance tests with the coverage gates"
 	@echo "make lint     style, types, layers, sizes, generated files"
 	@echo "make interop  tests against grpc-go (builds its peers once into a cache; needs Go)"
-	@echo "make soak     long runs: a million fuzz inputs for each parser"
+	@echo "make soak     long runs: a million fuzz inputs for each parser (COUNT=... for another number)"
 	@echo "make bench    figures beside a grpc-go server in the same run (needs Go)"
 	@echo "make protos   rebuild the protobuf descriptors from src/finial/wire/proto"
 	@echo "make format   let ruff put the code into shape"
@@ -41,7 +43,7 @@ interop: $(READY)
 	$(PY) -m pytest tests/interop
 
 soak: $(READY)
-	cd tests && ../$(PY) -m fuzz --target all --count 1000000
+	cd tests && $(abspath $(PY)) -m fuzz --target all --count $(COUNT)
 
 bench: $(READY)
 	$(PY) -m bench.rpc
