@@ -17,6 +17,7 @@ from finial.rpc.stream import Stream
 if TYPE_CHECKING:
     from finial.rpc.client import ClientConnection
 
+_CLOCK_SLACK_SECONDS = 0.02
 _ENCODINGS = frozenset({b"identity", b"gzip"})
 
 
@@ -26,7 +27,7 @@ class ClientCall(Stream, Generic[Request, Reply]):
     Leaving the block before the status has arrived cancels the call.
     """
 
-    __slots__ = ("_done", "_method", "_timer", "initial_metadata", "trailing_metadata")
+    __slots__ = ("_deadline", "_done", "_method", "_timer", "initial_metadata", "trailing_metadata")
 
     def __init__(self, connection: ClientConnection, method: Method[Request, Reply]) -> None:
         super().__init__(connection, 0)
@@ -35,6 +36,7 @@ class ClientCall(Stream, Generic[Request, Reply]):
         self.trailing_metadata: Metadata | None = None
         """What came with the status; None before it arrived."""
         self._method = method
+        self._deadline: float | None = None
         self._done = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,6 +52,7 @@ class ClientCall(Stream, Generic[Request, Reply]):
             raise RpcError(StatusCode.UNAVAILABLE, error.message, unprocessed=True) from error
         self.connection.streams[self.stream_id] = self
         if seconds is not None:
+            self._deadline = self.connection.loop.time() + seconds
             self._timer = self.connection.loop.call_later(seconds, self._deadline_passed)
         self.connection.flush_soon()
 
@@ -176,10 +179,19 @@ class ClientCall(Stream, Generic[Request, Reply]):
     def _broken(self, error_code: int) -> None:
         if self._done:
             return
+        if error_code == ErrorCode.CANCEL and self._deadline_near():
+            self._conclude(RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
+            return
         code = code_from_reset(error_code)
         unprocessed = error_code == ErrorCode.REFUSED_STREAM
         text = f"the server reset the call (HTTP/2 error {error_code:#x})"
         self._conclude(RpcError(code, text, unprocessed=unprocessed))
+
+    def _deadline_near(self) -> bool:
+        """Whether the server may have watched the deadline pass, by its clock, a moment before we do."""
+        return (
+            self._deadline is not None and self.connection.loop.time() > self._deadline - _CLOCK_SLACK_SECONDS
+        )
 
     def lost(self, error: RpcError) -> None:
         """The connection is gone."""

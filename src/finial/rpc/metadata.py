@@ -6,6 +6,7 @@ import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from math import ceil
 from urllib.parse import unquote_to_bytes
 
 from finial.rpc.engine import Headers
@@ -78,9 +79,9 @@ def decode_bin(value: bytes) -> bytes:
 
 
 def encode_timeout(seconds: float) -> bytes:
-    """`grpc-timeout` for so many seconds, rounded down in the finest unit that holds it."""
+    """`grpc-timeout` for so many seconds, in the finest unit that holds it, and never shorter than asked."""
     for unit, size in _UNITS_DOWN:
-        count = int(max(seconds, 0.0) / size)
+        count = ceil(max(seconds, 0.0) / size)
         if count <= _LARGEST_COUNT:
             return f"{count}{unit}".encode()
     return f"{_LARGEST_COUNT}H".encode()

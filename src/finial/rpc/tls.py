@@ -73,7 +73,7 @@ class TLSSession:
         self._ssl = config.context().wrap_bio(
             self._incoming, self._outgoing, server_side=isinstance(config, ServerTLS)
         )
-        self.established = False  # OpenSSL is content
+        self.established = False  # OpenSSL is content, and the peer speaks HTTP/2
         self.ready = False  # and so is `verify`
         self.chain: tuple[bytes, ...] = ()
         self.identity: object | None = None
@@ -99,7 +99,6 @@ class TLSSession:
             ) from error
         except ssl.SSLError as error:
             raise TLSError(_HANDSHAKE, f"TLS handshake failed: {_text(error)}") from error
-        self.established = True
         self._admit()
         return True
 
@@ -108,6 +107,7 @@ class TLSSession:
             raise TLSError(_ALPN, "the peer did not agree on HTTP/2")
         if self._ssl.session_reused:
             raise TLSError(_RESUMED, "the peer resumed an earlier session")
+        self.established = True
         self.chain = _presented(self._ssl)
         if self.chain or isinstance(self._config, ClientTLS):
             self.identity = self._config.verify(self.chain)

@@ -325,3 +325,19 @@ def test_the_handshake_may_outlive_the_one_who_asked_for_it(engine: str) -> None
         server.close()
 
     run(main())
+
+
+def test_a_server_that_watches_the_deadline_more_closely_than_we(engine: str) -> None:
+    """grpc-go resets with CANCEL then; the caller asked for a deadline and did not cancel."""
+
+    def script(peer: Peer, stream: int) -> Iterable[f.Frame]:
+        yield f.RstStreamFrame(stream, ErrorCode.CANCEL)
+
+    async def use(channel: Channel, peer: Peer) -> None:
+        await channel.connect()
+        for seconds, code in ((0.01, StatusCode.DEADLINE_EXCEEDED), (10, StatusCode.CANCELLED)):
+            with pytest.raises(RpcError) as failed:
+                await channel.unary(ECHO, b"x", timeout=timedelta(seconds=seconds))
+            assert failed.value.code is code
+
+    against(engine, script, use)
