@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -43,7 +44,7 @@ class ClientConnection(Connection):
         self.rejection: RpcError | None = None  # the server ended the connection for a fault of ours
         self._target = channel.target
         self._why = ""
-        self._slots: list[asyncio.Future[None]] = []
+        self._slots: deque[asyncio.Future[None]] = deque()
 
     def opened(self) -> None:
         """The server's settings are here: it took us."""
@@ -97,16 +98,24 @@ class ClientConnection(Connection):
             self.engine.reset(stream_id, ErrorCode.CANCEL)
         self.stream_ended()
 
+    def on_settings(self) -> None:
+        """The server's settings, which may let more calls in."""
+        super().on_settings()
+        self._let_in()
+
     def stream_ended(self) -> None:
         """Let a waiting call in; close a draining connection behind its last one."""
-        while self._slots and (self.draining or self.has_room()):
-            waiter = self._slots.pop(0)
-            if not waiter.done():
-                waiter.set_result(None)
-                if not self.draining:
-                    break
+        self._let_in()
         if self.draining and not self.streams:
             self.loop.call_soon(self.close)
+
+    def _let_in(self) -> None:
+        free = len(self._slots) if self.draining else self.engine.peer_max_streams - len(self.streams)
+        while self._slots and free > 0:
+            waiter = self._slots.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                free -= 1
 
     def has_room(self) -> bool:
         """Whether the server lets one more call in."""
@@ -117,7 +126,13 @@ class ClientConnection(Connection):
         while not self.draining and not self.has_room():
             waiter = self.loop.create_future()
             self._slots.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._slots:
+                    self._slots.remove(waiter)
+                self._let_in()  # the place may have been given to this one
+                raise
 
     @property
     def peer(self) -> Peer:
@@ -269,7 +284,12 @@ class Channel:
         if dialling is None:
             dialling = self._dialling = asyncio.get_running_loop().create_task(self._dial())
         # One dial serves all who wait; one who gives up must not end it for the others.
-        return await asyncio.shield(dialling)
+        try:
+            return await asyncio.shield(dialling)
+        except asyncio.CancelledError:
+            if dialling.cancelled():  # by `close`, and not whoever waits here
+                raise RpcError(StatusCode.CANCELLED, "the channel is closed") from None
+            raise
 
     async def _dial(self) -> ClientConnection:
         loop = asyncio.get_running_loop()

@@ -155,6 +155,11 @@ class ClientCall(Stream, Generic[Request, Reply]):
         except RpcError:
             return ()  # metadata that cannot be read must not hide the status
 
+    @property
+    def live(self) -> bool:
+        """Whether the status is still to come."""
+        return not self._done
+
     def peer_ended(self) -> None:
         """The server ended its half; without trailers that is no proper end."""
         if not self._done:
@@ -183,7 +188,7 @@ class ClientCall(Stream, Generic[Request, Reply]):
             self._conclude(RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
             return
         code = code_from_reset(error_code)
-        unprocessed = error_code == ErrorCode.REFUSED_STREAM
+        unprocessed = error_code == ErrorCode.REFUSED_STREAM and self.initial_metadata is None
         text = f"the server reset the call (HTTP/2 error {error_code:#x})"
         self._conclude(RpcError(code, text, unprocessed=unprocessed))
 
@@ -194,8 +199,16 @@ class ClientCall(Stream, Generic[Request, Reply]):
         )
 
     def lost(self, error: RpcError) -> None:
-        """The connection is gone."""
+        """The connection is gone, or takes this call no more."""
+        if error.unprocessed and self.initial_metadata is not None:
+            error = RpcError(error.code, error.message)  # it has begun to answer, so it was processed
         self._conclude(error)
+
+    def forget(self) -> None:
+        """Drop what is unread, and what is unsent: the server may have answered before it had it all."""
+        super().forget()
+        if self.stream_id in self.connection.streams:
+            self.give_up(ErrorCode.CANCEL)
 
     def _conclude(self, error: RpcError | None) -> None:
         """Keep how the call ended; the first word counts."""
@@ -207,6 +220,7 @@ class ClientCall(Stream, Generic[Request, Reply]):
         if self._timer is not None:
             self._timer.cancel()
         self.wake()
+        self.connection.wake_sender(self.stream_id)
 
     async def __aenter__(self) -> ClientCall[Request, Reply]:
         return self

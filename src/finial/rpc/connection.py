@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from finial.core.errors import FinialError
+from finial.core.errors import FinialError, Kind, Reason
 from finial.rpc.engine import EngineError, EngineKind, Headers
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.limits import Meter
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.stream import Stream
-from finial.rpc.tls import ClientTLS, ServerTLS, TLSSession
+from finial.rpc.tls import ClientTLS, ServerTLS, TLSError, TLSSession
 
 _BATCH = 64 * 1024  # bytes asked of the engine at a time; more would only fatten the buffers of idle peers
 _LINGER_SECONDS = 5.0  # for a closed transport to get rid of its last bytes
 _DEBUG_BYTES = 512
+_NO_TLS = Reason("tls-context", Kind.UNAVAILABLE, hint="Check the certificate and key of this side.")
 _FRAME = 16_384  # bytes of a DATA frame
 
 
@@ -88,18 +89,24 @@ class Connection(asyncio.Protocol):
         if self._tls_config is None:
             self._greet()
             return
-        self.tls = TLSSession(self._tls_config)
-        self._advance_tls()
+        try:
+            self.tls = TLSSession(self._tls_config)
+        except Exception as error:  # noqa: BLE001 - whatever keeps TLS from starting must not let plain text in
+            self.closed = True
+            self.refused(TLSError(_NO_TLS, f"TLS cannot start here: {error}"))
+            self.abort()
+            return
+        self._advance_tls(self.tls)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the network."""
         if self.closed:
             return
-        if self.tls is not None:
-            self.tls.feed(data)
-            self._advance_tls()
-        else:
+        if self._tls_config is None:
             self._receive(data)
+        elif self.tls is not None:
+            self.tls.feed(data)
+            self._advance_tls(self.tls)
 
     def _receive(self, data: bytes) -> None:
         self._flush_scheduled = True  # the flush below serves whatever the input sets off
@@ -108,19 +115,23 @@ class Connection(asyncio.Protocol):
         except EngineError as error:
             self.fail(error)
             return
+        except FinialError as error:
+            self.fail(EngineError(error.message, ErrorCode.INTERNAL_ERROR))
+            return
         self.flush()
 
-    def _advance_tls(self) -> None:
-        assert self.tls is not None
+    def _advance_tls(self, tls: TLSSession) -> None:
         try:
-            data = self._decrypt(self.tls)
+            data = self._decrypt(tls)
         except FinialError as error:
-            self._write(self.tls.outgoing())  # OpenSSL's alert, if it has one to send
+            self._write(tls.outgoing())  # OpenSSL's alert, if it has one to send
             self.refused(error)
             self.fail(error)
             return
         if data:
             self._receive(data)
+        if tls.ended:
+            self.close()  # the peer said goodbye and can say nothing more
 
     def _decrypt(self, tls: TLSSession) -> bytes:
         if not tls.ready:
@@ -234,7 +245,7 @@ class Connection(asyncio.Protocol):
         self._flush_scheduled = False
         if self.closed or self._transport is None or self._transport.is_closing():
             return
-        if self.tls is not None and not self.tls.ready:
+        if self._tls_config is not None and (self.tls is None or not self.tls.ready):
             return
         try:
             self._pump()
@@ -274,12 +285,18 @@ class Connection(asyncio.Protocol):
         self.engine.send(stream_id, data, end=False)
         self._control.earn(1 + len(data) // _FRAME)
 
-    async def writable(self, stream_id: int) -> None:
-        """Wait until a stream's queue is below the mark and the transport takes bytes."""
-        while not self.closed and self._congested(stream_id):
+    async def writable(self, stream: Stream) -> None:
+        """Wait until a stream's queue is below the mark and the transport takes bytes; not beyond its end."""
+        while stream.live and not self.closed and self._congested(stream.stream_id):
             waiter = self.loop.create_future()
-            self._waiting.append((stream_id, waiter))
+            self._waiting.append((stream.stream_id, waiter))
             await waiter
+
+    def wake_sender(self, stream_id: int) -> None:
+        """Let whoever sends on a stream look again: its call is over."""
+        for waiting, waiter in self._waiting:
+            if waiting == stream_id and not waiter.done():
+                waiter.set_result(None)
 
     def _congested(self, stream_id: int) -> bool:
         return self._paused or self.engine.queued(stream_id) > self.limits.send_high_water_bytes
@@ -306,12 +323,13 @@ class Connection(asyncio.Protocol):
     def _release_half_open(self) -> None:
         if self._paused:
             return
-        stuck = [stream_id for stream_id in self._half_open if self.engine.queued(stream_id)]
-        sent = [stream_id for stream_id in self._half_open if stream_id not in stuck]
-        self._half_open = stuck
-        for stream_id in sent:
-            self.engine.reset(stream_id, ErrorCode.NO_ERROR)
-        if sent:
+        half_open, self._half_open = self._half_open, []
+        for stream_id in half_open:
+            if self.engine.queued(stream_id):
+                self._half_open.append(stream_id)
+            else:
+                self.engine.reset(stream_id, ErrorCode.NO_ERROR)
+        if len(self._half_open) < len(half_open):
             self._pump()
 
     # Ending.
@@ -343,7 +361,7 @@ class Connection(asyncio.Protocol):
 
     def can_explain(self) -> bool:
         """Whether a GOAWAY can be sent: HTTP/2 has begun on this connection."""
-        return self.tls is None or self.tls.ready
+        return self._tls_config is None or (self.tls is not None and self.tls.ready)
 
     def close(self) -> None:
         """Close the transport when its last bytes are out, or after a while."""

@@ -55,7 +55,8 @@ class H2Engine:
     """One HTTP/2 connection on h2."""
 
     __slots__ = (
-        "_connection", "_dispatch", "_goaway", "_ready", "_role", "_sink", "_streams", "_tail", "_terminated",
+        "_all_may_send", "_connection", "_dispatch", "_goaway", "_ready", "_role", "_sink", "_streams",
+        "_tail", "_terminated",
     )  # fmt: skip
 
     def __init__(self, role: EngineRole, sink: Sink) -> None:
@@ -74,6 +75,7 @@ class H2Engine:
         self._ready: dict[int, None] = {}  # streams that may be able to send, in order
         self._tail = bytearray()  # GOAWAY frames that go out behind what h2 has written
         self._terminated = False
+        self._all_may_send = False
         self._dispatch: dict[type, Callable[[Any], None]] = {
             h2.events.RequestReceived: self._request_received,
             h2.events.ResponseReceived: self._response_received,
@@ -154,7 +156,11 @@ class H2Engine:
     def _stream_reset(self, event: h2.events.StreamReset) -> None:
         if event.remote_reset:
             self._sink.on_reset(event.stream_id, int(event.error_code))
-        self._close(event.stream_id, int(event.error_code))
+        if event.stream_id in self._streams:
+            self._close(event.stream_id, int(event.error_code))
+        elif not event.remote_reset:
+            # A frame for a stream that is over, which h2 answers with another reset.
+            self._sink.on_stream_closed(event.stream_id, int(event.error_code))
 
     def _close(self, stream_id: int, error_code: int) -> None:
         self._ready.pop(stream_id, None)
@@ -165,11 +171,11 @@ class H2Engine:
         if event.stream_id:
             self._wake(event.stream_id)
         else:
-            self._wake_all()
+            self._all_may_send = True
         self._sink.on_window(event.stream_id or 0)
 
     def _settings_changed(self, event: h2.events.RemoteSettingsChanged) -> None:
-        self._wake_all()
+        self._all_may_send = True
         self._sink.on_settings()
 
     def _wake(self, stream_id: int) -> None:
@@ -183,6 +189,9 @@ class H2Engine:
 
     def pull(self, most: int) -> bytes:
         """At most about `most` bytes for the peer; tells the sink."""
+        if self._all_may_send:  # looked at once, however many frames said so
+            self._all_may_send = False
+            self._wake_all()
         budget = most
         while self._ready and budget > 0:
             stream_id = next(iter(self._ready))

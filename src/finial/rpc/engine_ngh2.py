@@ -195,4 +195,7 @@ class NGH2Engine:
     @property
     def peer_max_streams(self) -> int:
         """How many streams the peer lets us open."""
-        return self._connection.remote_settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)]
+        try:
+            return self._connection.remote_settings[int(ngh2.Setting.MAX_CONCURRENT_STREAMS)]
+        except ngh2.NGH2Error:
+            return 0  # the connection is ending

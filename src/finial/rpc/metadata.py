@@ -20,6 +20,7 @@ _TEXT = re.compile(r"[\x20-\x7e]*")
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS_OF_UNIT = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _UNITS_DOWN = (("n", 1e-9), ("u", 1e-6), ("m", 1e-3), ("S", 1.0), ("M", 60.0), ("H", 3600.0))
+_LONGEST = 8_192  # bytes of metadata; many peers take no header list of more than twice that
 _LARGEST_COUNT = 99_999_999
 
 # Headers that belong to gRPC or HTTP/2 and are no metadata of the application.
@@ -44,6 +45,8 @@ def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[b
         if not isinstance(value, str) or not _TEXT.fullmatch(value):
             raise ValueError(f"metadata {key!r} takes printable ASCII text")
         headers.append((key.encode(), value.encode()))
+    if sum(len(key) + len(value) + 32 for key, value in headers) > _LONGEST:
+        raise ValueError(f"metadata is longer than {_LONGEST} bytes")
     return headers
 
 

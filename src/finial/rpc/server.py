@@ -88,7 +88,7 @@ class ServerConnection(Connection):
         """The handshake is over: who it is, is known."""
         self._hands_shaken()
         if self.tls is not None:
-            self.peer = Peer(self.peer.address, None, self.tls.chain, self.tls.identity)
+            self.peer = Peer(self.peer.address, self.peer.process, self.tls.chain, self.tls.identity)
         age = self.limits.max_connection_age
         if age is not None:
             spread = 1 + _SPREAD * (self.server.jitter() - 0.5)
@@ -109,7 +109,7 @@ class ServerConnection(Connection):
 
     def can_explain(self) -> bool:
         """A peer that finished its handshake is told why it is refused."""
-        return self.tls is None or self.tls.established
+        return self.listener.tls is None or (self.tls is not None and self.tls.established)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -132,10 +132,21 @@ class ServerConnection(Connection):
         call.begin(ended)
 
     def on_reset(self, stream_id: int, error_code: int) -> None:
-        """A caller gave a call up; opening and giving up is cheaper to do than to serve, so it is metered."""
+        """A caller gave a call up."""
+        if error_code == ErrorCode.NO_ERROR:
+            self.count_reset()  # other codes are counted when the stream closes
+        super().on_reset(stream_id, error_code)
+
+    def on_stream_closed(self, stream_id: int, error_code: int) -> None:
+        """A stream is over; one that broke counts, whoever reset it."""
+        super().on_stream_closed(stream_id, error_code)
+        if error_code != ErrorCode.NO_ERROR:
+            self.count_reset()
+
+    def count_reset(self) -> None:
+        """Opening calls that come to nothing is cheaper to do than to serve, so it is metered."""
         if self._resets.exceeded():
             raise EngineError("too many streams reset", ErrorCode.ENHANCE_YOUR_CALM)
-        super().on_reset(stream_id, error_code)
 
     def unknown(self, path: bytes) -> RpcError:
         """The refusal of a path that no route has, in grpc-go's words."""
@@ -184,7 +195,7 @@ class ServerConnection(Connection):
         """End every call; each is answered before the connection closes."""
         for stream in list(self.streams.values()):
             assert isinstance(stream, ServerCall)
-            stream.cancel()
+            stream.stop()
 
 
 def _peer_of(address: Address, transport: asyncio.BaseTransport) -> Peer:
@@ -306,7 +317,7 @@ class Server:
         await self._until_empty(grace)
         for connection in self._connections:
             connection.cancel_calls()
-        await self._finish_tasks()
+        await self._finish_tasks(grace)
         await self._until_empty(grace / 10)
         for connection in list(self._connections):
             connection.abort()
@@ -318,9 +329,9 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), most.total_seconds())
 
-    async def _finish_tasks(self) -> None:
+    async def _finish_tasks(self, most: timedelta) -> None:
         if self._tasks:
-            await asyncio.wait(set(self._tasks))
+            await asyncio.wait(set(self._tasks), timeout=most.total_seconds())
 
     async def __aenter__(self) -> Self:
         return self

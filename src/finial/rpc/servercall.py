@@ -36,6 +36,8 @@ _OK_TRAILERS = ((b"grpc-status", b"0"),)
 # Characters of a status text. Percent-encoding makes at most twelve bytes of each, and clients refuse a
 # header list of more than 16 KiB, which would hide the status itself.
 _LONGEST_TEXT = 1_000
+_LONGEST_DETAILS = 4_096  # bytes; longer ones are left out, so that the status arrives
+_BROKEN_TRAILERS = ((b"grpc-status", b"13"), (b"grpc-message", b"internal error"))
 _ENCODINGS = frozenset({b"identity", b"gzip"})
 
 
@@ -164,7 +166,10 @@ class ServerCall(Stream, Generic[Request, Reply]):
     def _refuse_http(self, status: bytes) -> None:
         """Answer in HTTP: whoever asks so does not speak gRPC."""
         self.finished = True
-        self.connection.engine.respond(self.stream_id, ((b":status", status),), end=True)
+        try:
+            self.connection.engine.respond(self.stream_id, ((b":status", status),), end=True)
+        except StreamGoneError:
+            return
         self._leave()
 
     def _set_deadline(self, value: bytes | None) -> None:
@@ -198,7 +203,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
                 self._start(_awaited, answer)
             else:
                 self.reply(answer)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is answered, never passed on
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - all that a handler raises is answered
             self.finish(self._translated(error))
 
     def _decode(self, data: bytes) -> Request:
@@ -212,6 +217,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         self.failure = error
         self.finish(error)
         self.cancel()
+        self.connection.count_reset()
 
     def reset(self, error_code: int) -> None:
         """The caller gave the call up."""
@@ -233,6 +239,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         if not self.finished:
             self.finished = True
             self.failure = error
+            self.connection.wake_sender(self.stream_id)
         self.cancel()
 
     # Running.
@@ -259,11 +266,14 @@ class ServerCall(Stream, Generic[Request, Reply]):
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is answered, never passed on
             self.finish(self._translated(error))
 
-    def _translated(self, error: Exception) -> RpcError:
+    def _translated(self, error: BaseException) -> RpcError:
         if isinstance(error, RpcError):
             return error
         if isinstance(error, FinialError):
-            return self.connection.translate(error)
+            try:
+                return self.connection.translate(error)
+            except Exception as broken:  # noqa: BLE001 - the caller is answered in any case
+                error = broken
         _log.error("handler of %s failed", self._method.path, exc_info=error)
         return RpcError(StatusCode.INTERNAL, "internal error")
 
@@ -298,7 +308,11 @@ class ServerCall(Stream, Generic[Request, Reply]):
         if self.finished:
             return
         self.finished = True
-        trailers = self._trailers(error)
+        try:
+            trailers = self._trailers(error)
+        except Exception as broken:  # noqa: BLE001 - the caller is answered in any case
+            _log.error("status of %s cannot be sent", self._method.path, exc_info=broken)
+            trailers = _BROKEN_TRAILERS
         try:
             if self._headers_sent:
                 self.connection.engine.trail(self.stream_id, trailers)
@@ -315,14 +329,26 @@ class ServerCall(Stream, Generic[Request, Reply]):
         trailers = [(b"grpc-status", b"%d" % code)]
         if error is not None:
             trailers.append((b"grpc-message", encode_message(error.message[:_LONGEST_TEXT])))
-            if error.details is not None:
+            if error.details is not None and len(error.details) <= _LONGEST_DETAILS:
                 trailers += encode_metadata([("status-details-bin", error.details)])
                 trailers[-1] = (b"grpc-status-details-bin", trailers[-1][1])
             if code is StatusCode.UNIMPLEMENTED:
                 trailers.append((b"grpc-accept-encoding", ACCEPTED_ENCODINGS))
         return (*trailers, *encode_metadata(self.trailing_metadata))
 
+    def stop(self) -> None:
+        """End the call because the server stops."""
+        if self._task is None:
+            self.finish(RpcError(StatusCode.UNAVAILABLE, "the server is stopping"))
+        self.cancel()
+
+    @property
+    def live(self) -> bool:
+        """Whether the call is still to be answered."""
+        return not self.finished
+
     def _leave(self) -> None:
+        self.connection.wake_sender(self.stream_id)
         if self._timer is not None:
             self._timer.cancel()
         if not self.remote_ended:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Unread messages of a stream beyond which the peer gets no more room to send.
 _READ_AHEAD_BYTES = 64 * 1024
+_MESSAGE_COST = 64  # bytes that an unread message costs beside its own; empty ones would be free otherwise
 
 
 class Stream:
@@ -75,7 +76,7 @@ class Stream:
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(message)
-        self._inbox_bytes += len(message)
+        self._inbox_bytes += len(message) + _MESSAGE_COST
 
     def _account(self, arrived: int) -> None:
         """Give room back for what arrived, now or when what is unread has been read; bound what is kept."""
@@ -105,8 +106,16 @@ class Stream:
     def trailers(self, headers: Headers) -> None:
         """The peer ended its half with trailers."""
         self.remote_ended = True
+        if self._reader is not None and self._reader.pending:
+            self.unreadable(RpcError(StatusCode.INTERNAL, "the stream ended inside a message"))
+            return
         self.peer_ended()
         self.wake()
+
+    @property
+    def live(self) -> bool:
+        """Whether the call goes on."""
+        raise NotImplementedError
 
     def peer_ended(self) -> None:
         """The peer will send no more; all its messages are in the inbox."""
@@ -147,7 +156,7 @@ class Stream:
         if not self._inbox:
             return None
         message = self._inbox.popleft()
-        self._inbox_bytes -= len(message)
+        self._inbox_bytes -= len(message) + _MESSAGE_COST
         if self._owed and self._inbox_bytes <= _READ_AHEAD_BYTES:
             self._settle()
         self._recount()
@@ -188,7 +197,7 @@ class Stream:
         except StreamGoneError as error:
             raise self.failure or RpcError(StatusCode.CANCELLED, "the call has ended") from error
         self.connection.flush_soon()
-        await self.connection.writable(self.stream_id)
+        await self.connection.writable(self)
         if self.failure is not None:
             raise self.failure
 

@@ -6,12 +6,15 @@ it refused; this one keeps what OpenSSL keeps, and shows the chain to `verify` i
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from finial.core.errors import FinialError, Kind, Reason
+
+_log = logging.getLogger("finial.rpc")
 
 _RECORD = 16_384
 _ENCODING_DER = 2  # of the inner certificate object, before CPython 3.13
@@ -23,6 +26,7 @@ _HANDSHAKE = Reason(
     "tls-handshake", Kind.UNTRUSTED, hint="Check that both sides speak TLS here and trust each other's roots."
 )
 _ALPN = Reason("tls-alpn", Kind.INVALID, hint="The peer has to offer HTTP/2 (ALPN 'h2').")
+_VERIFIER = Reason("tls-verifier", Kind.INTERNAL)
 _RESUMED = Reason("tls-resumed", Kind.UNTRUSTED, hint="The peer has to make a full handshake.")
 
 
@@ -64,7 +68,17 @@ class TLSSession:
         config: A ServerTLS for the accepting side, a ClientTLS for the other.
     """
 
-    __slots__ = ("_config", "_incoming", "_outgoing", "_ssl", "chain", "established", "identity", "ready")
+    __slots__ = (
+        "_config",
+        "_incoming",
+        "_outgoing",
+        "_ssl",
+        "chain",
+        "ended",
+        "established",
+        "identity",
+        "ready",
+    )
 
     def __init__(self, config: ServerTLS | ClientTLS) -> None:
         self._config = config
@@ -74,6 +88,7 @@ class TLSSession:
             self._incoming, self._outgoing, server_side=isinstance(config, ServerTLS)
         )
         self.established = False  # OpenSSL is content, and the peer speaks HTTP/2
+        self.ended = False  # the peer said goodbye
         self.ready = False  # and so is `verify`
         self.chain: tuple[bytes, ...] = ()
         self.identity: object | None = None
@@ -93,7 +108,7 @@ class TLSSession:
             # OpenSSL knows only that no root fits. Our verifier can name the peer and what is missing.
             chain = _presented(self._ssl)
             if chain:
-                self._config.verify(chain)
+                self._judge(chain)
             raise TLSError(
                 _HANDSHAKE, f"the peer's certificate does not verify: {error.verify_message}"
             ) from error
@@ -110,12 +125,22 @@ class TLSSession:
         self.established = True
         self.chain = _presented(self._ssl)
         if self.chain or isinstance(self._config, ClientTLS):
-            self.identity = self._config.verify(self.chain)
+            self.identity = self._judge(self.chain)
         self.ready = True
 
+    def _judge(self, chain: tuple[bytes, ...]) -> object:
+        try:
+            return self._config.verify(chain)
+        except FinialError:
+            raise
+        except Exception as error:
+            _log.exception("the verifier of peers failed")
+            raise TLSError(_VERIFIER, "the peer's certificate could not be judged") from error
+
     def feed(self, data: bytes) -> None:
-        """Take bytes from the network."""
-        self._incoming.write(data)
+        """Take bytes from the network; whatever follows the peer's goodbye is dropped."""
+        if not self.ended:
+            self._incoming.write(data)
 
     def read(self) -> bytes:
         """What the peer said, decrypted; empty when there is no more for now.
@@ -130,7 +155,7 @@ class TLSSession:
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            pass  # the peer said goodbye; the end of the socket follows
+            self.ended = True
         except ssl.SSLError as error:
             raise TLSError(_HANDSHAKE, f"TLS failed: {_text(error)}") from error
         return b"".join(pieces)

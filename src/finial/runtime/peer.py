@@ -65,7 +65,9 @@ def peer_process(connection: socket.socket) -> PeerProcess:
         raise OSError(errno.ENOTCONN, "the socket has no peer with credentials")
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            return PeerProcess(pid, uid, gid, -1)  # the process is gone, and its pid may be another's
         return _pinned_by_pid(pid, uid, gid)
     return PeerProcess(pid, uid, gid, pidfd)  # the kernel makes such descriptors close-on-exec
 
