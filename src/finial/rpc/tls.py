@@ -152,6 +152,7 @@ class TLSSession:
         try:
             while piece := self._ssl.read(_RECORD):
                 pieces.append(piece)
+            self.ended = True  # so OpenSSL reports a goodbye, as long as we have not said ours
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
