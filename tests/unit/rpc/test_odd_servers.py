@@ -78,7 +78,7 @@ def body(stream_id: int, message: bytes = b"reply") -> f.Frame:
     return f.DataFrame(stream_id, frame(message))
 
 
-def failing(engine: str, script: Script, code: StatusCode, text: str) -> None:
+def expect_failure(engine: str, script: Script, code: StatusCode, text: str) -> None:
     """A unary call against this script ends with this error."""
 
     async def use(channel: Channel, peer: Peer) -> None:
@@ -113,7 +113,7 @@ def test_trailers_alone_carry_the_error(engine: str) -> None:
     def script(peer: Peer, stream: int) -> Iterable[f.Frame]:
         yield peer.headers(stream, OK | {"grpc-status": "5", "grpc-message": "no%20such"}, end=True)
 
-    failing(engine, script, StatusCode.NOT_FOUND, "no such")
+    expect_failure(engine, script, StatusCode.NOT_FOUND, "no such")
 
 
 def test_unreadable_details_do_not_hide_the_status(engine: str) -> None:
@@ -121,7 +121,7 @@ def test_unreadable_details_do_not_hide_the_status(engine: str) -> None:
         fields = {"grpc-status": "7", "grpc-message": "no", "grpc-status-details-bin": "!", "x-bin": "!"}
         yield peer.headers(stream, OK | fields, end=True)
 
-    failing(engine, script, StatusCode.PERMISSION_DENIED, "no")
+    expect_failure(engine, script, StatusCode.PERMISSION_DENIED, "no")
 
 
 @pytest.mark.parametrize("status", ["", "ok", "1234", "-1"])
@@ -130,7 +130,7 @@ def test_an_unreadable_status(engine: str, status: str) -> None:
         yield peer.headers(stream, OK)
         yield peer.headers(stream, {"grpc-status": status}, end=True)
 
-    failing(engine, script, StatusCode.UNKNOWN, "no readable grpc-status")
+    expect_failure(engine, script, StatusCode.UNKNOWN, "no readable grpc-status")
 
 
 def test_no_status_at_all(engine: str) -> None:
@@ -142,7 +142,7 @@ def test_no_status_at_all(engine: str) -> None:
         yield peer.headers(stream, OK, end=True)
 
     for script in (ends_with_data, ends_with_headers):
-        failing(engine, script, StatusCode.INTERNAL, "without a status")
+        expect_failure(engine, script, StatusCode.INTERNAL, "without a status")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_is_not_grpc(engine: str, fields: dict[str, str], code: StatusCode,
         yield body(stream)
         yield peer.headers(stream, {"grpc-status": "0"}, end=True)
 
-    failing(engine, script, code, text)
+    expect_failure(engine, script, code, text)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_resets_become_codes(engine: str, error: ErrorCode, code: StatusCode) ->
     def script(peer: Peer, stream: int) -> Iterable[f.Frame]:
         yield f.RstStreamFrame(stream, error)
 
-    failing(engine, script, code, "the server reset the call")
+    expect_failure(engine, script, code, "the server reset the call")
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -182,7 +182,7 @@ def test_a_unary_call_wants_one_reply(engine: str, count: int) -> None:
             yield body(stream)
         yield peer.headers(stream, {"grpc-status": "0"}, end=True)
 
-    failing(engine, script, StatusCode.INTERNAL, "no reply" if count == 0 else "more than one reply")
+    expect_failure(engine, script, StatusCode.INTERNAL, "no reply" if count == 0 else "more than one reply")
 
 
 def test_replies_that_cannot_be_read(engine: str) -> None:
@@ -191,7 +191,7 @@ def test_replies_that_cannot_be_read(engine: str) -> None:
         yield f.DataFrame(stream, b"\x07\x00\x00\x00\x00")
         yield peer.headers(stream, {"grpc-status": "0"}, end=True)
 
-    failing(engine, script, StatusCode.INTERNAL, "unknown message flag 7")
+    expect_failure(engine, script, StatusCode.INTERNAL, "unknown message flag 7")
 
 
 def test_a_compressed_reply(engine: str) -> None:

@@ -247,6 +247,7 @@ def test_what_is_not_tls_is_dropped(engine: str) -> None:
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
             await reader.read()
             writer.close()
+            assert it.service.calls == []
 
     run(main())
 
