@@ -15,6 +15,7 @@ from finial.rpc.connection import Connection
 from finial.rpc.engine import EngineRole, Headers, engine_kind
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.framing import ACCEPTED_ENCODINGS
+from finial.rpc.handshakes import Handshakes
 from finial.rpc.limits import Limits
 from finial.rpc.metadata import encode_metadata, encode_timeout
 from finial.rpc.method import Method, Reply, Request
@@ -37,7 +38,7 @@ class ClientConnection(Connection):
     __slots__ = ("_slots", "_target", "_why", "draining", "gone", "ready", "rejection")
 
     def __init__(self, channel: Channel) -> None:
-        super().__init__(channel.engine, channel.tls)
+        super().__init__(channel.engine, channel.handshakes, channel.tls)
         self.ready: asyncio.Future[None] = self.loop.create_future()
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self.draining = False
@@ -163,6 +164,7 @@ class Channel:
         self.target = target
         self.tls = tls
         self.limits = limits or Limits()
+        self.handshakes = Handshakes(self.limits.handshake_timeout)
         self.engine = engine_kind(engine, EngineRole(client=True, limits=self.limits))
         self._dialling: asyncio.Task[ClientConnection] | None = None
         self._connections: set[ClientConnection] = set()

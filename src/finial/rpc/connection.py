@@ -12,6 +12,7 @@ from typing import cast
 from finial.core.errors import FinialError, Kind, Reason
 from finial.rpc.engine import EngineError, EngineKind, Headers
 from finial.rpc.errorcode import ErrorCode
+from finial.rpc.handshakes import Handshakes
 from finial.rpc.limits import Meter
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.stream import Stream
@@ -29,16 +30,17 @@ class Connection(asyncio.Protocol):
 
     Args:
         kind: Which end, its bounds, and its HTTP/2 engine.
+        handshakes: Who watches that it begins in time.
         tls: TLS for this connection, or None.
     """
 
     __slots__ = (
-        "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshake_timer", "_paused",
+        "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshakes", "_paused",
         "_tls_config", "_transport", "_waiting", "closed", "engine", "kept_bytes", "limits", "loop",
         "streams", "tls",
     )  # fmt: skip
 
-    def __init__(self, kind: EngineKind, tls: ServerTLS | ClientTLS | None) -> None:
+    def __init__(self, kind: EngineKind, handshakes: Handshakes, tls: ServerTLS | ClientTLS | None) -> None:
         self.loop = asyncio.get_running_loop()
         self.limits = kind.role.limits
         self._client = kind.role.client
@@ -55,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._half_open: list[int] = []  # ended by us, not by the peer: reset once all has been sent
         self._control = Meter(self.limits.control_frames, self.loop.time)
-        self._handshake_timer: asyncio.TimerHandle | None = None
+        self._handshakes = handshakes
 
     # What subclasses add.
 
@@ -83,9 +85,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the handshake's deadline runs from here."""
         self._transport = cast("asyncio.Transport", transport)
-        self._handshake_timer = self.loop.call_later(
-            self.limits.handshake_timeout.total_seconds(), self._handshake_overdue
-        )
+        self._handshakes.begin(self, self.loop)
         if self._tls_config is None:
             self._greet()
             return
@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone: everything that waits on it is told."""
         self.closed = True
-        self._cancel_handshake_timer()
+        self._handshakes.end(self)
         if self.streams:
             error = self.loss(exc)
             for stream in list(self.streams.values()):
@@ -217,8 +217,7 @@ class Connection(asyncio.Protocol):
 
     def on_settings(self) -> None:
         """The peer's settings; the first ones end the handshake."""
-        if self._handshake_timer is not None:
-            self._cancel_handshake_timer()
+        if self._handshakes.end(self):
             self.opened()
         elif self._control.exceeded():
             raise EngineError("too many SETTINGS frames", ErrorCode.ENHANCE_YOUR_CALM)
@@ -334,15 +333,10 @@ class Connection(asyncio.Protocol):
 
     # Ending.
 
-    def _handshake_overdue(self) -> None:
-        self._handshake_timer = None
+    def handshake_overdue(self) -> None:
+        """The peer did not begin in time."""
         self.fail(EngineError("the handshake took too long", ErrorCode.SETTINGS_TIMEOUT))
         self.abort()
-
-    def _cancel_handshake_timer(self) -> None:
-        if self._handshake_timer is not None:
-            self._handshake_timer.cancel()
-            self._handshake_timer = None
 
     def fail(self, error: FinialError) -> None:
         """End the connection at once for a reason that the peer is told."""

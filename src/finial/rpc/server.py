@@ -14,6 +14,7 @@ from finial.core.errors import FinialError, Kind
 from finial.rpc.connection import Connection
 from finial.rpc.engine import EngineError, EngineKind, EngineRole, Headers, engine_kind
 from finial.rpc.errorcode import ErrorCode
+from finial.rpc.handshakes import Handshakes
 from finial.rpc.limits import LOCAL, Limits, Meter
 from finial.rpc.method import Method, Route
 from finial.rpc.peer import Address, Peer, Tcp, Unix
@@ -26,6 +27,7 @@ from finial.runtime.peer import peer_process
 _log = logging.getLogger("finial.rpc")
 
 Translate = Callable[[FinialError], RpcError]
+_NOBODY = Peer("")
 _SPREAD = 0.4  # connection ages lie within a fifth of the setting, both ways
 
 
@@ -44,6 +46,7 @@ class ServerConnection(Connection):
         server: Whose routes are served.
         listener: Where it was accepted.
         kind: Its bounds and its HTTP/2 engine.
+        handshakes: Of the listener.
     """
 
     __slots__ = (
@@ -51,13 +54,13 @@ class ServerConnection(Connection):
         "server", "translate",
     )  # fmt: skip
 
-    def __init__(self, server: Server, listener: Listener, kind: EngineKind) -> None:
-        super().__init__(kind, listener.tls)
+    def __init__(self, server: Server, listener: Listener, kind: EngineKind, handshakes: Handshakes) -> None:
+        super().__init__(kind, handshakes, listener.tls)
         self.server = server
         self.listener = listener
         self.routes = server.routes
         self.translate = server.translate
-        self.peer = Peer("")
+        self.peer = _NOBODY
         self.draining = False
         self._last_stream = 0
         self._resets = Meter(self.limits.resets, self.loop.time)
@@ -269,11 +272,12 @@ class Server:
         """
         limits = self._limits or (LOCAL if isinstance(address, Unix) else Limits())
         kind = engine_kind(self._engine, EngineRole(client=False, limits=limits))
+        handshakes = Handshakes(limits.handshake_timeout)
         listener = bind(address, tls)
         loop = asyncio.get_running_loop()
         start = loop.create_unix_server if isinstance(address, Unix) else loop.create_server
         listener.server = await start(
-            lambda: ServerConnection(self, listener, kind), sock=listener.socket, backlog=512
+            lambda: ServerConnection(self, listener, kind, handshakes), sock=listener.socket, backlog=512
         )
         self._listeners.append(listener)
         return listener.address
