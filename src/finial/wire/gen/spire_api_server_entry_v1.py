@@ -1,0 +1,5 @@
+"""Package spire.api.server.entry.v1."""
+
+from finial.wire.package import names
+
+__getattr__ = names(globals(), "spire.api.server.entry.v1")

@@ -1,0 +1,5 @@
+"""Package spire.api.server.svid.v1."""
+
+from finial.wire.package import names
+
+__getattr__ = names(globals(), "spire.api.server.svid.v1")
