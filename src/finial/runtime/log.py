@@ -1,0 +1,80 @@
+"""Logs: an event and its fields on one line, for people as text or for machines as JSON.
+
+_log = logging.getLogger("finial.server")
+_log.info("entry created", extra=fields(id=entry.id, spiffe_id=entry.spiffe_id))
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+_FIELDS = "finial_fields"
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def fields(**values: object) -> dict[str, object]:
+    """What `extra=` of a logging call takes; never a secret."""
+    return {_FIELDS: values}
+
+
+def _instant(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _values(record: logging.LogRecord) -> dict[str, object]:
+    found = getattr(record, _FIELDS, None)
+    return found if isinstance(found, dict) else {}
+
+
+class TextFormatter(logging.Formatter):
+    """Instant, level, event, then `name=value` for each field."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        parts = [_instant(record), record.levelname.ljust(7), record.getMessage()]
+        parts += [f"{name}={_shown(value)}" for name, value in _values(record).items()]
+        line = " ".join(parts).replace("\n", "\\n")
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `logger`, `event` and the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, object] = {
+            "time": _instant(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_values(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if text and _PLAIN.issuperset(text) else json.dumps(text)
+
+
+def start(level: str, *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    """Send what Finial logs to a stream, standard error by default.
+
+    Args:
+        level: One of `LEVELS`.
+        as_json: For machines instead of people.
+        stream: Where to.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JSONFormatter() if as_json else TextFormatter())
+    logger = logging.getLogger("finial")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(level.upper())

@@ -1,0 +1,77 @@
+"""Log lines: one event each, its fields readable by people and by machines."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from finial.runtime import log
+from finial.runtime.log import fields
+
+_log = logging.getLogger("finial.test")
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    logger = logging.getLogger("finial")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate, level = before
+    logger.setLevel(level)
+
+
+def test_text_has_the_event_then_its_fields() -> None:
+    stream = io.StringIO()
+    log.start("info", stream=stream)
+    _log.info("entry created", extra=fields(id="e1", hint="two words", empty="", newline="a\nb"))
+    line = stream.getvalue()
+    assert line.endswith('INFO    entry created id=e1 hint="two words" empty="" newline="a\\nb"\n')
+    assert line.startswith("20")
+
+
+def test_an_event_cannot_forge_another_line() -> None:
+    stream = io.StringIO()
+    log.start("info", stream=stream)
+    _log.info("one\n2026-01-01 INFO two")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_json_is_one_object_a_line() -> None:
+    stream = io.StringIO()
+    log.start("debug", as_json=True, stream=stream)
+    _log.debug("entry %s", "created", extra=fields(id="e1", count=3, other=ValueError("x")))
+    found = json.loads(stream.getvalue())
+    assert found.pop("time").endswith("+00:00")
+    assert found == {
+        "level": "debug",
+        "logger": "finial.test",
+        "event": "entry created",
+        "id": "e1",
+        "count": 3,
+        "other": "x",
+    }
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_exception_is_shown_with_its_traceback(as_json: bool) -> None:
+    stream = io.StringIO()
+    log.start("info", as_json=as_json, stream=stream)
+    try:
+        int("broken")
+    except ValueError:
+        _log.exception("failed")
+    assert "ValueError: invalid literal" in stream.getvalue()
+    assert "Traceback" in stream.getvalue()
+
+
+def test_what_is_below_the_level_is_not_shown() -> None:
+    stream = io.StringIO()
+    log.start("warning", stream=stream)
+    _log.info("quiet")
+    _log.warning("loud")
+    assert "quiet" not in stream.getvalue()
+    assert "loud" in stream.getvalue()
