@@ -11,8 +11,11 @@ import os
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: our verifier judges time, by the clock it is given
+_ENCODING_DER = 2  # of the inner certificate object, before CPython 3.13
+_LONGEST_PRESENTED = 32  # certificates that are handed on; core has its own, lower bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,9 @@ def server_context(identity: KeyPair, client_roots: Iterable[bytes]) -> ssl.SSLC
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_OPTIONAL
-    context.num_tickets = 0  # a resumed session would skip the check of the peer
-    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-    _common(context, client_roots)
-    _load(context, identity)
+    context.set_alpn_protocols(["h2"])
+    harden(context, client_roots)
+    load_identity(context, identity)
     return context
 
 
@@ -66,26 +68,58 @@ def client_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE if insecure else ssl.CERT_REQUIRED
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    _common(context, server_roots)
+    context.set_alpn_protocols(["h2"])
+    harden(context, server_roots)
     if identity is not None:
-        _load(context, identity)
+        load_identity(context, identity)
     return context
 
 
-def _common(context: ssl.SSLContext, roots: Iterable[bytes]) -> None:
+def harden(context: ssl.SSLContext, roots: Iterable[bytes] = ()) -> None:
+    """Give a context what every context of ours has: the bounds, and OpenSSL's check of the chain alone.
+
+    Args:
+        context: Fresh; ALPN, the verify mode and the identity are its maker's matter.
+        roots: DER certificates of the authorities that peers may come from.
+
+    Raises:
+        ssl.SSLError: A root is no certificate.
+    """
+    if context.protocol == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0  # a resumed session would skip the check of the peer
+        context.options |= ssl.OP_NO_TICKET
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
-    context.options |= ssl.OP_NO_COMPRESSION
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
     for root in roots:
         context.load_verify_locations(cadata=root)
 
 
-def _load(context: ssl.SSLContext, identity: KeyPair) -> None:
+def load_identity(context: ssl.SSLContext, identity: KeyPair) -> None:
+    """Let a context show this identity.
+
+    Raises:
+        ssl.SSLError: Chain and key do not fit.
+    """
     # OpenSSL wants a path. A memory file has one and leaves nothing on any disk.
     descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
         file.write(identity.key_pem + b"\n" + identity.chain_pem)
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+
+
+def presented_chain(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
+    """The chain as the peer sent it (DER, leaf first), also after a failed verification; may be empty."""
+    # Public from CPython 3.13 on; before, the inner object has it.
+    inner: Any = session if hasattr(session, "get_unverified_chain") else session._sslobj  # type: ignore[union-attr]  # noqa: SLF001
+    # A server that refused a client has lost what was sent, but not what OpenSSL made of it.
+    chain = inner.get_unverified_chain() or inner.get_verified_chain() or ()
+    # Before CPython 3.13 a server finds None where an anonymous client's leaf would be.
+    return tuple(_der(certificate) for certificate in chain[:_LONGEST_PRESENTED] if certificate is not None)
+
+
+def _der(certificate: Any) -> bytes:  # noqa: ANN401 - its type has no public name before CPython 3.13
+    if isinstance(certificate, bytes):
+        return certificate
+    return bytes(certificate.public_bytes(_ENCODING_DER))

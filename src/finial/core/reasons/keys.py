@@ -53,3 +53,10 @@ CSR_SIGNATURE = Reason(
     "Sign the request with the key that it asks a certificate for.",
     "A request is not signed by its own key, so nobody has shown to hold that key.",
 )
+CSR_NAMES = Reason(
+    "csr-names",
+    Kind.INVALID,
+    ("X509-01",),
+    "Ask for exactly one SPIFFE ID, and for no DNS name twice.",
+    "A request does not have exactly one URI among its names, or names that overlap.",
+)

@@ -1,0 +1,1 @@
+"""The server: the authority of a trust domain, its registry, and the services that hand both out."""

@@ -1,0 +1,99 @@
+"""What every call passes before its handler sees it: who calls, and whether that role may.
+
+Services declare endpoints; the chain makes routes of them. A handler is told who calls by a `Caller`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from finial.core.ids import SpiffeID
+from finial.rpc.method import Method, Route
+from finial.rpc.method import bidi as bidi_route
+from finial.rpc.method import unary as unary_route
+from finial.rpc.peer import Peer
+from finial.rpc.servercall import ServerCall
+from finial.server.policy import Role
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as the method needs to know.
+
+    Args:
+        role: The one by which it may call.
+        address: For logs and for limits: the remote host, or `unix` with the process.
+        id: What its certificate proves; None without one.
+    """
+
+    role: Role
+    address: str
+    id: SpiffeID | None = None
+
+    @property
+    def agent_id(self) -> SpiffeID:
+        """The ID of the agent that calls; only methods of agents ask."""
+        assert self.id is not None
+        return self.id
+
+
+UnaryHandler = Callable[[Request, Caller], Awaitable[Reply]]
+BidiHandler = Callable[["ServerCall[Request, Reply]", Caller], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A method with what serves it, before the chain has been put around it; made by `unary` and `bidi`.
+
+    The handler's form follows the method's kind, which the two makers check and this type no longer knows.
+    """
+
+    method: Method[Any, Any]
+    handler: Callable[..., Awaitable[Any]]
+    stream: bool
+
+
+def unary(method: Method[Request, Reply], handler: UnaryHandler[Request, Reply]) -> Endpoint:
+    """Serve a unary method: `await handler(request, caller)` is the reply."""
+    return Endpoint(method, handler, stream=False)
+
+
+def bidi(method: Method[Request, Reply], handler: BidiHandler[Request, Reply]) -> Endpoint:
+    """Serve a bidirectional method: `await handler(call, caller)` receives and sends."""
+    return Endpoint(method, handler, stream=True)
+
+
+class Admission(Protocol):
+    """Decides who a caller is and whether it may."""
+
+    async def admit(self, peer: Peer, path: str) -> Caller:
+        """The caller, in the role by which it may call.
+
+        Raises:
+            RpcError: It may not.
+        """
+
+
+def routes(endpoints: Iterable[Endpoint], admission: Admission) -> tuple[Route, ...]:
+    """Endpoints with the chain around them."""
+    return tuple(_route(endpoint, admission) for endpoint in endpoints)
+
+
+def _route(endpoint: Endpoint, admission: Admission) -> Route:
+    path = endpoint.method.path
+    handler = endpoint.handler
+
+    async def answer(request: object, call: ServerCall[Any, Any]) -> object:
+        caller = await admission.admit(call.peer, path)
+        return await handler(request, caller)
+
+    async def converse(call: ServerCall[Any, Any]) -> None:
+        caller = await admission.admit(call.peer, path)
+        await handler(call, caller)
+
+    return bidi_route(endpoint.method, converse) if endpoint.stream else unary_route(endpoint.method, answer)

@@ -1,0 +1,1 @@
+"""The server's truth in SQL: the only rooms that know it."""

@@ -1,0 +1,104 @@
+"""Bundles in SQL: the own one, which this server and its neighbours add to, and foreign ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from finial.core.bundle import Bundle
+from finial.core.x509cert import Certificate
+from finial.server.store.errors import MissingError
+from finial.server.store.records import BundleRecord, ChangeKind
+from finial.server.store.schema import BUNDLES
+from finial.server.store.writer import Tx
+from finial.wire import bundles as wire
+
+
+def all_bundles(connection: Connection) -> Iterator[BundleRecord]:
+    """Every bundle, in the order of creation."""
+    yield from map(_record, connection.execute(select(BUNDLES).order_by(BUNDLES.c.seq)))
+
+
+def find(tx: Tx, trust_domain: str) -> BundleRecord | None:
+    """The bundle of a trust domain, if there is one."""
+    row = tx.sql.execute(select(BUNDLES).where(BUNDLES.c.trust_domain == trust_domain)).first()
+    return None if row is None else _record(row)
+
+
+def get(tx: Tx, trust_domain: str) -> BundleRecord:
+    """The bundle of a trust domain.
+
+    Raises:
+        MissingError: There is none.
+    """
+    found = find(tx, trust_domain)
+    if found is None:
+        raise MissingError("bundle not found", subject=trust_domain)
+    return found
+
+
+def put(tx: Tx, bundle: Bundle, data: bytes) -> BundleRecord:
+    """Write the bundle of a trust domain, in place of the one that may be there.
+
+    Args:
+        tx: The transaction.
+        bundle: What it says.
+        data: The same as an encoded `types.Bundle`.
+    """
+    name = bundle.trust_domain.name
+    old = find(tx, name)
+    if old is None:
+        values = {"trust_domain": name, "data": data}
+        number = tx.sql.execute(insert(BUNDLES).values(values).returning(BUNDLES.c.seq)).scalar_one()
+    else:
+        number = old.seq
+        tx.sql.execute(update(BUNDLES).where(BUNDLES.c.seq == number).values(data=data))
+    record = BundleRecord(seq=number, bundle=bundle, data=data)
+    tx.changed(ChangeKind.BUNDLE, name, record, revision=bundle.sequence)
+    return record
+
+
+def revise(tx: Tx, trust_domain: str, change: Callable[[Bundle], Bundle]) -> BundleRecord:
+    """Change the own bundle; the sequence number rises by one if anything differs.
+
+    Raises:
+        MissingError: There is none.
+    """
+    old = get(tx, trust_domain)
+    bundle = change(old.bundle)
+    if bundle.same_content(old.bundle):
+        return old
+    bundle = replace(bundle, sequence=old.bundle.sequence + 1)
+    return put(tx, bundle, wire.revised(old.data, bundle))
+
+
+def publish(tx: Tx, bundle: Bundle, authority: Certificate) -> BundleRecord:
+    """Add an authority to the own bundle, which begins with its first one.
+
+    Args:
+        tx: The transaction.
+        bundle: Says the trust domain, and what a first bundle holds besides.
+        authority: To be trusted from now on.
+    """
+    name = bundle.trust_domain.name
+    if find(tx, name) is None:
+        first = replace(bundle, x509_authorities=(authority,), sequence=1)
+        return put(tx, first, wire.encode(first))
+    return revise(tx, name, lambda old: replace(old, x509_authorities=(*old.x509_authorities, authority)))
+
+
+def remove(tx: Tx, trust_domain: str) -> None:
+    """Delete a bundle.
+
+    Raises:
+        MissingError: There is none.
+    """
+    record = get(tx, trust_domain)
+    tx.sql.execute(delete(BUNDLES).where(BUNDLES.c.seq == record.seq))
+    tx.changed(ChangeKind.BUNDLE, trust_domain, None, revision=record.bundle.sequence)
+
+
+def _record(row: Row[tuple[object, ...]]) -> BundleRecord:
+    return BundleRecord(seq=row.seq, bundle=wire.decode(row.data), data=row.data)

@@ -1,0 +1,68 @@
+"""What has ended is removed: entries, join tokens, authorities of the own bundle, old rows of the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete
+
+from finial.core.bundle import Bundle
+from finial.core.rotation import Lifetime
+from finial.server.store import bundles, entries, tokens
+from finial.server.store.schema import CHANGES
+from finial.server.store.writer import Tx
+
+LOG_AGE = timedelta(hours=12)
+"""Whoever reads the log from further back loads everything again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a round has removed.
+
+    Args:
+        entries: Ids.
+        tokens: How many join tokens.
+        authorities: How many authorities.
+    """
+
+    entries: tuple[str, ...]
+    tokens: int
+    authorities: int
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.tokens or self.authorities)
+
+
+def prune(tx: Tx, trust_domain: str) -> Pruned:
+    """Remove what has ended by now.
+
+    Args:
+        tx: The transaction.
+        trust_domain: The own one's name.
+    """
+    old = tx.now - int(LOG_AGE.total_seconds())
+    tx.sql.execute(delete(CHANGES).where(CHANGES.c.at < old))
+    return Pruned(entries.prune(tx), tokens.prune(tx), _prune_bundle(tx, trust_domain))
+
+
+def _prune_bundle(tx: Tx, trust_domain: str) -> int:
+    record = bundles.find(tx, trust_domain)
+    if record is None:
+        return 0
+    left = without_ended(record.bundle, datetime.fromtimestamp(tx.now, UTC))
+    gone = len(record.bundle.x509_authorities) - len(left.x509_authorities)
+    if gone:
+        bundles.revise(tx, trust_domain, lambda _: left)
+    return gone
+
+
+def without_ended(bundle: Bundle, now: datetime) -> Bundle:
+    """The bundle without the authorities that ended long ago; never one without any."""
+    kept = tuple(
+        authority
+        for authority in bundle.x509_authorities
+        if now < Lifetime(authority.not_before, authority.not_after).prune_at()
+    )
+    return replace(bundle, x509_authorities=kept) if kept else bundle

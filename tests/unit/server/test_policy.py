@@ -1,0 +1,43 @@
+"""The policy: every method that is served has its roles, and the roles are those of the reference."""
+
+from __future__ import annotations
+
+import pytest
+
+from finial.server.policy import TABLE, Role, allowed
+from finial.wire.methods import service
+
+SERVICES = [
+    "spire.api.server.agent.v1.Agent",
+    "spire.api.server.bundle.v1.Bundle",
+    "spire.api.server.entry.v1.Entry",
+    "spire.api.server.svid.v1.SVID",
+    "grpc.health.v1.Health",
+]
+
+
+def test_the_table_names_only_methods_that_exist() -> None:
+    known = {method.path for name in SERVICES for method in service(name).methods.values()}
+    assert TABLE.keys() <= known
+
+
+def test_a_method_that_is_not_in_the_table_is_for_nobody() -> None:
+    assert allowed("/spire.api.server.svid.v1.SVID/NewDownstreamX509CA") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("path", "roles"),
+    [
+        ("/spire.api.server.agent.v1.Agent/AttestAgent", {Role.ANY}),
+        ("/spire.api.server.bundle.v1.Bundle/GetBundle", {Role.ANY}),
+        ("/spire.api.server.agent.v1.Agent/RenewAgent", {Role.AGENT}),
+        ("/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries", {Role.AGENT}),
+        ("/spire.api.server.svid.v1.SVID/BatchNewX509SVID", {Role.AGENT}),
+        ("/spire.api.server.bundle.v1.Bundle/GetFederatedBundle", {Role.LOCAL, Role.ADMIN, Role.AGENT}),
+        ("/spire.api.server.svid.v1.SVID/MintX509SVID", {Role.LOCAL, Role.ADMIN}),
+        ("/spire.api.server.entry.v1.Entry/BatchCreateEntry", {Role.LOCAL, Role.ADMIN}),
+        ("/grpc.health.v1.Health/Check", {Role.LOCAL}),
+    ],
+)
+def test_roles(path: str, roles: set[Role]) -> None:
+    assert allowed(path) == roles
