@@ -53,6 +53,24 @@ def test_ours_is_as_published(name: str, module: str) -> None:
     assert ours == published
 
 
+def test_the_workload_api_is_as_published() -> None:
+    name = "spiffe._proto.workload_pb2"
+    pytest.importorskip(name, reason="the package spiffe is not installed")
+    published = FileDescriptorProto.FromString(importlib.import_module(name).DESCRIPTOR.serialized_pb)
+    ours = _bare(_ours("workload.proto"))
+    known = {message.name: message for message in _bare(published).message_type}
+    assert {"X509SVIDResponse", "X509SVID", "X509BundlesResponse", "JWTSVID"} <= known.keys()
+    # What is published there lacks the calls and messages for WIT-SVIDs, and nothing else of ours.
+    assert [message for message in ours.message_type if message.name in known] == list(known.values())
+    assert {message.name for message in ours.message_type} - known.keys() == {
+        "WITBundlesRequest", "WITBundlesResponse", "WITSVID", "WITSVIDRequest", "WITSVIDResponse",
+    }  # fmt: skip
+    (our_service,), (their_service,) = ours.service, published.service
+    assert our_service.name == their_service.name
+    shared = [method for method in our_service.method if not method.name.startswith("FetchWIT")]
+    assert shared == list(their_service.method)
+
+
 def test_both_versions_of_reflection_are_the_same_on_the_wire() -> None:
     older = _bare(_ours("grpc/reflection/v1alpha/reflection.proto"))
     data = _bare(_ours("grpc/reflection/v1/reflection.proto")).SerializeToString()

@@ -1,0 +1,1 @@
+"""Key managers that are built in."""

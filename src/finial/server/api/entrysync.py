@@ -1,0 +1,93 @@
+"""SyncAuthorizedEntries: an agent learns what it may serve, and asks only for what it does not have yet.
+
+A set that fits into one message is sent whole. Of a larger one the agent is sent ids with revisions, then it
+asks for those entries that it lacks. Agents end the call by cancelling it when they have what they want.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar
+
+from finial.rpc.servercall import ServerCall
+from finial.server.api.replies import invalid
+from finial.server.store.records import EntryRecord
+from finial.wire import entryframes, masks
+from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
+from finial.wire.gen import spire_api_types as types
+
+PAGE: Final = 500
+"""Entries, or revisions, in one message."""
+PAGE_BYTES: Final = 3 << 20
+"""Bytes of the entries in one message: peers take no message of more than 4 MiB."""
+
+SyncCall = ServerCall[entry_pb.SyncAuthorizedEntriesRequest, entry_pb.SyncAuthorizedEntriesResponse]
+Authorized = Callable[[], Mapping[str, EntryRecord]]
+
+_T = TypeVar("_T")
+
+
+async def serve(call: SyncCall, authorized: Authorized) -> None:
+    """Have the conversation.
+
+    Args:
+        call: With the agent.
+        authorized: What it may serve now, by id. Asked again for each request: what is gone meanwhile, or
+            all of it after a ban, is not sent.
+
+    Raises:
+        RpcError: INVALID_ARGUMENT, the agent does not keep to the protocol.
+    """
+    form = entryframes.former(_mask(await call.receive()))
+    records = tuple(authorized().values())
+    if len(records) <= PAGE:
+        forms = [form(record) for record in records]
+        if sum(map(len, forms)) <= PAGE_BYTES:
+            await call.send_encoded(entryframes.sync_reply(forms))
+            return
+    for revisions, more in _with_more(_cut(records)):
+        await call.send_encoded(entryframes.revisions_reply(revisions, more=more))
+    async for request in call:
+        current = authorized()
+        wanted = (current.get(entry_id) for entry_id in dict.fromkeys(request.ids))
+        pages = _filled(form(record) for record in wanted if record is not None)
+        for page, more in _with_more(pages):
+            await call.send_encoded(entryframes.sync_reply(page, more=more))
+
+
+def _mask(first: entry_pb.SyncAuthorizedEntriesRequest | None) -> types.EntryMask | None:
+    if first is None:
+        raise invalid("missing request")
+    if first.ids:
+        raise invalid("specifying IDs on initial request is not supported")
+    mask = masks.output_mask(first)
+    if mask is not None and not mask.revision_number:
+        raise invalid("revision number cannot be masked")
+    return mask
+
+
+def _cut(records: Sequence[EntryRecord]) -> Iterator[Sequence[EntryRecord]]:
+    for at in range(0, len(records), PAGE):
+        yield records[at : at + PAGE]
+
+
+def _filled(forms: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
+    """Pages of encoded entries, as full as a message may be; one empty page of none."""
+    page: list[bytes] = []
+    size = 0
+    for form in forms:
+        if len(page) == PAGE or (page and size + len(form) > PAGE_BYTES):
+            yield page
+            page, size = [], 0
+        page.append(form)
+        size += len(form)
+    yield page
+
+
+def _with_more(pages: Iterator[_T]) -> Iterator[tuple[_T, bool]]:
+    """Each page with whether another follows."""
+    page = next(pages)
+    for following in pages:
+        yield page, True
+        page = following
+    yield page, False

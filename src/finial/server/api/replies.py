@@ -1,0 +1,48 @@
+"""What the services of entries and bundles answer with: kept bytes, and statuses of items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from finial.core.errors import FinialError
+from finial.rpc.method import Method
+from finial.rpc.status import RpcError, StatusCode
+from finial.server.api.chain import Caller
+from finial.server.store import errors
+from finial.server.store.errors import MissingError
+from finial.wire import statuses
+from finial.wire.gen import spire_api_types as types
+
+Request = TypeVar("Request")
+
+
+def encoded(method: Method[Request, Any]) -> Method[Request, bytes]:
+    """A method whose handler returns a reply that is encoded already."""
+    return cast("Method[Request, bytes]", replace(method, encode_reply=bytes))
+
+
+def invalid(message: str) -> RpcError:
+    """INVALID_ARGUMENT."""
+    return RpcError(StatusCode.INVALID_ARGUMENT, message)
+
+
+def failure(error: FinialError, doing: str) -> types.Status:
+    """The status of an item that an error ended.
+
+    Args:
+        error: What went wrong. What is not there, and what has a code of its own, is said without more words.
+        doing: What failed (`failed to create entry`).
+    """
+    if isinstance(error, MissingError):
+        return statuses.status(StatusCode.NOT_FOUND, error.message)
+    if isinstance(error, RpcError):
+        return statuses.status_of(error)
+    if error.reason is errors.EXISTS:
+        return statuses.status(StatusCode.ALREADY_EXISTS, f"{doing}: {error.message}")
+    return statuses.status_of(error, doing)
+
+
+def named(caller: Caller) -> str:
+    """Who calls, for logs."""
+    return caller.address if caller.id is None else caller.id.text

@@ -1,0 +1,1 @@
+"""The authority that a server signs by: its two slots, their journal, signing, and taking turns."""

@@ -1,0 +1,178 @@
+"""The settings of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from finial.core.ids import SpiffeID, TrustDomain
+from finial.core.keys import KeyType
+from finial.core.rotation import longest_svid_ttl
+from finial.rpc import Limits, Tcp
+from finial.runtime.config import (
+    SIZE,
+    Reload,
+    Remark,
+    Settings,
+    address,
+    default_data_dir,
+    default_socket,
+    setting,
+    settings,
+    write_duration,
+)
+
+_RPC = Limits()
+_SECOND = timedelta(seconds=1)
+_NEVER = timedelta(0)
+
+
+@settings
+class ServerSettings(Settings):
+    """What an operator decides about a server; only the trust domain has to be given."""
+
+    trust_domain: TrustDomain = setting("The trust domain that the server signs for, such as example.org.")
+    data_dir: Path = setting(
+        "The folder of its database and keys.", default_factory=lambda: default_data_dir("server")
+    )
+    bind: Tcp = setting(
+        "Where agents reach it; an IPv6 address stands in brackets.",
+        default=Tcp("0.0.0.0", 8081),  # noqa: S104 - agents come from other machines
+        form=address(Tcp),
+    )
+    socket: Path = setting(
+        "The Unix socket for administration; whoever can open it may do everything.",
+        default_factory=lambda: default_socket("server"),
+    )
+
+    ca_ttl: timedelta = setting(
+        "How long an X.509 authority lives; it is replaced before it ends.",
+        default=timedelta(hours=24),
+        least=_SECOND,
+        reload=Reload.LIVE,
+    )
+    ca_key_type: KeyType = setting(
+        "The kind of key that the next authority gets.", default=KeyType.EC_P256, reload=Reload.LIVE
+    )
+    default_x509_svid_ttl: timedelta = setting(
+        "How long an X.509-SVID lives whose entry does not say it.",
+        default=timedelta(hours=1),
+        least=_SECOND,
+        reload=Reload.LIVE,
+    )
+    agent_ttl: timedelta = setting(
+        "How long the SVIDs of agents live; 0 for the same as default_x509_svid_ttl.",
+        default=_NEVER,
+        least=_NEVER,
+        default_text="as default_x509_svid_ttl",
+        reload=Reload.LIVE,
+    )
+    max_join_token_ttl: timedelta = setting(
+        "The longest life of a join token that is granted.",
+        default=timedelta(hours=24),
+        least=_SECOND,
+        reload=Reload.LIVE,
+    )
+    prune_interval: timedelta = setting(
+        "How often expired entries, tokens and authorities are removed.",
+        default=timedelta(minutes=5),
+        least=_SECOND,
+        reload=Reload.LIVE,
+    )
+    admin_ids: tuple[SpiffeID, ...] = setting(
+        "SPIFFE IDs that may administer the server over TLS.", default=(), reload=Reload.LIVE
+    )
+
+    key_manager: str = setting("The plugin that keeps the server's keys.", default="disk")
+    node_attestors: tuple[str, ...] = setting(
+        "The plugins that attest nodes, beside join tokens, which are always there.", default=()
+    )
+    plugins: Mapping[str, Mapping[str, Mapping[str, object]]] = setting(
+        "The settings of plugins: a table [plugins.KIND.NAME] for each.", default_factory=dict, option=False
+    )
+
+    ratelimit_attestation: bool = setting(
+        "Let each address attest once a second, and no more.", default=True, key="ratelimit.attestation"
+    )
+    ratelimit_signing: bool = setting(
+        "Let each address have 500 SVIDs signed a second, and no more.", default=True, key="ratelimit.signing"
+    )
+    limits_max_connections: int = setting(
+        "How many connections over TLS are open at once; further ones are closed.",
+        default=_RPC.max_connections,
+        least=1,
+        key="limits.max_connections",
+    )
+    limits_max_handshakes: int = setting(
+        "How many of those are still in their handshake.",
+        default=_RPC.max_handshakes,
+        least=1,
+        key="limits.max_handshakes",
+    )
+    limits_max_concurrent_streams: int = setting(
+        "How many calls one connection has open at once.",
+        default=_RPC.max_concurrent_streams,
+        least=1,
+        key="limits.max_concurrent_streams",
+    )
+    limits_max_receive_bytes: int = setting(
+        "The longest message that is accepted.",
+        default=_RPC.max_receive_bytes,
+        form=SIZE,
+        least=64 << 10,
+        most=_RPC.max_buffered_bytes,
+        key="limits.max_receive_bytes",
+    )
+    limits_handshake_timeout: timedelta = setting(
+        "How long a handshake may take.",
+        default=_RPC.handshake_timeout,
+        least=_SECOND,
+        key="limits.handshake_timeout",
+    )
+    limits_max_connection_age: timedelta = setting(
+        "How old a connection over TLS gets before agents are asked to make a new one; 0 for any age.",
+        default=timedelta(minutes=3),
+        least=_NEVER,
+        key="limits.max_connection_age",
+    )
+    shutdown_grace: timedelta = setting(
+        "How long calls may go on when the server ends.", default=timedelta(seconds=10), least=_NEVER
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "From which level on events are logged.", default="info", reload=Reload.LIVE
+    )
+    log_format: Literal["text", "json"] = setting("How they are written.", default="text")
+
+    @property
+    def agent_svid_ttl(self) -> timedelta:
+        """How long the SVIDs of agents live."""
+        return self.agent_ttl or self.default_x509_svid_ttl
+
+    @property
+    def limits(self) -> Limits:
+        """What peers over TLS are granted."""
+        return Limits(
+            max_connections=self.limits_max_connections,
+            max_handshakes=self.limits_max_handshakes,
+            max_concurrent_streams=self.limits_max_concurrent_streams,
+            max_receive_bytes=self.limits_max_receive_bytes,
+            handshake_timeout=self.limits_handshake_timeout,
+            max_connection_age=self.limits_max_connection_age or None,
+        )
+
+    def remarks(self) -> Iterator[Remark]:
+        """SVIDs that outlive what the authority can promise are cut short, which surprises people."""
+        longest = longest_svid_ttl(self.ca_ttl)
+        for key, ttl in (
+            ("default_x509_svid_ttl", self.default_x509_svid_ttl),
+            ("agent_ttl", self.agent_ttl),
+        ):
+            if ttl > longest:
+                message = (
+                    f"SVIDs of {write_duration(ttl)} may end earlier: with ca_ttl "
+                    f"{write_duration(self.ca_ttl)} only {write_duration(longest)} always fit"
+                )
+                yield Remark((key, "ca_ttl"), message, wrong=False)

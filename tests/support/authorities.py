@@ -1,0 +1,36 @@
+"""Slots and their authorities for tests of server/ca."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cache
+
+from finial.core.ids import TrustDomain
+from finial.core.x509_profile import CARequest, Order, issue_root
+from finial.core.x509cert import Certificate
+from finial.server.ca.slots import Slot, SlotName, Status
+from support import forge
+from support.clock import START
+
+DOMAIN = TrustDomain("a.test")
+DAY = timedelta(days=1)
+
+
+@cache
+def root(name: str, begin: datetime = START, ttl: timedelta = DAY) -> Certificate:
+    """The authority of this name; its key is `forge.key(name)`. The same one each time."""
+    key = forge.key(name)
+    request = CARequest(trust_domain=DOMAIN, public_key=key.public_key())
+    return issue_root(request, Order(now=begin, serial=7, ttl=ttl), key=key)
+
+
+def slot(name: str, status: Status, begin: datetime = START, *, ttl: timedelta = DAY) -> Slot:
+    """A slot whose authority was prepared at `begin`, and activated then too unless it is only prepared."""
+    return Slot(
+        name=SlotName(name),
+        status=status,
+        key_id=f"key-{name.lower()}",
+        certificate=root(name, begin, ttl),
+        prepared_at=begin,
+        activated_at=None if status is Status.PREPARED else begin,
+    )

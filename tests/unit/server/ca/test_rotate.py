@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from finial.core.errors import FinialError
+from finial.core.ids import SpiffeID, TrustDomain
+from finial.core.keys import KeyType
+from finial.core.x509_profile import SVIDRequest
+from finial.core.x509cert import Certificate
+from finial.plugin.keys import GuardedKeyManager
+from finial.plugins.keys.disk import DiskKeyManager
+from finial.server.ca.issue import Authority
+from finial.server.ca.journal import JournalError, to_row
+from finial.server.ca.rotate import CHECK_EVERY, KEY_PREFIX, AuthorityPlan, Rotation
+from finial.server.ca.slots import Status
+from support import forge
+from support.authorities import DOMAIN, slot
+from support.clock import FixedChance, ManualClock, settle
+from support.fake_journal import FakeJournal
+from support.fake_keys import MemoryKeyManager, new_key
+from support.strikes import Strikes, failed
+
+TTL = timedelta(minutes=6)
+SECOND = timedelta(seconds=1)
+
+
+class World:
+    """What outlives a server: its journal, its keys and the time; and the server that runs now."""
+
+    def __init__(self, ttl: timedelta = TTL) -> None:
+        self.journal = FakeJournal()
+        self.keys = MemoryKeyManager()
+        self.clock = ManualClock()
+        self.chance = FixedChance()
+        self.plan = AuthorityPlan(ttl=ttl, key_type=KeyType.EC_P256)
+        self.activated: list[Certificate] = []
+        self.authority: Authority
+        self.rotation: Rotation
+        self.boot()
+
+    def boot(self, domain: TrustDomain = DOMAIN) -> None:
+        """A new server process, not started."""
+        self.authority = Authority(domain, clock=self.clock, chance=self.chance)
+        self.rotation = Rotation(
+            self.plan,
+            authority=self.authority,
+            journal=self.journal,
+            keys=self.keys,
+            clock=self.clock,
+            chance=self.chance,
+            on_activated=self.activated.append,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """A server that has started and runs."""
+        self.boot()
+        await self.rotation.start()
+        task = asyncio.create_task(self.rotation.run())
+        await settle()
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def strike(self, at: int | None = None) -> Strikes:
+        """Failures to come, at the journal and the key manager."""
+        strikes = Strikes(at, what=failed)
+        self.journal.strikes = self.keys.strikes = strikes
+        return strikes
+
+    def signer(self) -> Certificate:
+        """Sign something, and see that it was by a root that is published."""
+        request = SVIDRequest(spiffe_id=SpiffeID("spiffe://a.test/web"), public_key=forge.key().public_key())
+        leaf = self.authority.sign_svid(request, timedelta(hours=1))[0]
+        found = [one for one in self.journal.bundle if one.key is not None and leaf.signed_by(one.key)]
+        assert len(found) == 1
+        assert leaf.not_after <= found[0].not_after
+        return found[0]
+
+    def statuses(self) -> dict[str, str]:
+        return {name: row.status for name, row in sorted(self.journal.rows.items())}
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == level]
+
+
+def test_a_new_server_makes_an_authority_and_signs_by_it() -> None:
+    async def scene() -> None:
+        world = World()
+        await world.rotation.start()
+        assert world.statuses() == {"A": "active"}
+        assert world.journal.bundle == world.activated == [world.signer()]
+        assert world.rotation.slots.active is not None
+        assert set(world.keys.keys) == {world.rotation.slots.active.key_id}
+        assert all(key_id.startswith(KEY_PREFIX) for key_id in world.keys.keys)
+
+    asyncio.run(scene())
+
+
+def test_a_restart_goes_on_with_the_authority_of_before() -> None:
+    async def scene() -> None:
+        world = World()
+        await world.rotation.start()
+        before = world.signer()
+        world.boot()
+        with pytest.raises(FinialError, match="server is initializing"):
+            world.signer()
+        await world.rotation.start()
+        assert world.signer() == before
+        assert world.activated == [before, before]
+        assert world.journal.bundle == [before]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("key_type", [KeyType.EC_P384, KeyType.RSA_2048])
+def test_the_plan_is_kept(key_type: KeyType) -> None:
+    async def scene() -> None:
+        world = World()
+        subject = forge.name("Example")
+        world.plan = AuthorityPlan(ttl=TTL, key_type=key_type, subject=subject)
+        world.boot()
+        await world.rotation.start()
+        made = world.signer()
+        assert KeyType.of(made.key) is key_type
+        assert made.not_after == world.clock.now() + TTL
+        assert b"Example" in made.subject
+
+    asyncio.run(scene())
+
+
+def test_authorities_take_turns_and_each_is_published_long_before_it_signs() -> None:
+    async def scene() -> None:
+        world = World()
+        published: dict[Certificate, int] = {}  # root to the second it was first seen in the bundle
+        first_use: dict[Certificate, int] = {}
+        async with world.running():
+            for second in range(0, 35 * 60, 3):
+                for root in world.journal.bundle:
+                    published.setdefault(root, second)
+                first_use.setdefault(world.signer(), second)
+                assert len(world.journal.rows) <= 2
+                await world.clock.advance(3 * SECOND)
+        assert len(first_use) >= 5
+        assert list(first_use) == world.activated == world.journal.bundle[: len(first_use)]
+        for root in list(first_use)[1:]:
+            assert first_use[root] - published[root] >= TTL.total_seconds() / 4
+        assert len(world.keys.keys) <= 2
+
+    asyncio.run(scene())
+
+
+def test_the_clock_is_looked_at_often_enough_for_it_to_jump() -> None:
+    async def scene() -> None:
+        world = World(timedelta(days=1))
+        async with world.running():
+            first = world.signer()
+            world.clock.jump(timedelta(hours=13))
+            await world.clock.advance(CHECK_EVERY)
+            assert world.statuses() == {"A": "active", "B": "prepared"}
+            assert world.signer() == first
+            world.clock.jump(timedelta(days=3))
+            await world.clock.advance(CHECK_EVERY)
+            second = world.signer()
+            assert second not in {first, world.journal.bundle[1]}
+            world.clock.jump(-timedelta(days=3))
+            await world.clock.advance(CHECK_EVERY)
+            assert world.signer() not in {first, second}
+
+    asyncio.run(scene())
+
+
+def test_an_activation_that_a_jump_made_useless_is_used_when_the_clock_is_right_again() -> None:
+    async def scene() -> None:
+        world = World()
+        await world.rotation.start()
+        first = world.signer()
+        activate = world.journal.activate
+
+        async def jumping(*rows: object) -> None:
+            await activate(*rows)  # type: ignore[arg-type]
+            world.clock.jump(-timedelta(hours=1))
+
+        world.clock.jump(timedelta(hours=2))
+        world.journal.activate = jumping  # type: ignore[method-assign, assignment]
+        await world.rotation._step()
+        await world.rotation._step()
+        assert world.authority.certificate == first
+        world.clock.jump(timedelta(hours=1))
+        await world.rotation._round()
+        assert world.signer() == world.journal.bundle[1] != first
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_a_failure_is_tried_again_until_it_works(moment: int, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        world = World()
+        async with world.running():
+            first = world.signer()
+            strikes = world.strike(moment)
+            await world.clock.advance(TTL / 2 + CHECK_EVERY)
+            assert world.signer() == first
+            await world.clock.advance(TTL / 2)
+            assert len(strikes.moments) > moment
+            assert world.signer() != first
+            assert len(world.keys.keys) == 2
+        assert len(world.journal.bundle) == 3  # and the one after the next: nothing was published twice
+
+    caplog.set_level(logging.INFO, "finial.server.ca")
+    asyncio.run(scene())
+    told = logged(caplog, logging.ERROR) + logged(caplog, logging.WARNING)
+    assert len(told) == 1
+    assert "again" in told[0]
+
+
+def test_while_nothing_works_the_active_authority_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        world = World()
+        async with world.running():
+            first = world.signer()
+
+            def down(moment: str) -> None:
+                raise failed(moment)
+
+            world.journal.strikes = down  # type: ignore[assignment]
+            await world.clock.advance(TTL - 2 * SECOND)
+            assert world.signer() == first
+            await world.clock.advance(10 * SECOND)
+            with pytest.raises(FinialError, match="the signing certificate ends at"):
+                world.signer()
+            world.strike()
+            await world.clock.advance(CHECK_EVERY)
+            assert world.signer() != first
+
+    asyncio.run(scene())
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert 15 < len(errors) < 100
+    values = errors[0].__dict__["finial_fields"]
+    assert (values["reason"], values["next_step"]) == ("test-failure", "Let the test pass.")
+
+
+def test_a_step_that_was_done_though_it_failed_is_not_done_twice() -> None:
+    async def scene() -> None:
+        world = World()
+        async with world.running():
+            await world.clock.advance(TTL / 2 - 15 * SECOND)
+            moments = Strikes()
+            world.journal.strikes = moments
+            moments.at, moments._what = 1, failed  # after prepare
+            await world.clock.advance(2 * CHECK_EVERY)
+            assert moments.moments == ["before prepare", "after prepare", "before load"]
+            assert len(world.journal.bundle) == 2
+            assert world.statuses() == {"A": "active", "B": "prepared"}
+
+    asyncio.run(scene())
+
+
+def test_start_fails_when_there_is_nothing_to_sign_by() -> None:
+    async def scene() -> None:
+        for moment in range(6):
+            world = World()
+            world.strike(moment)
+            with pytest.raises(FinialError, match="struck"):
+                await world.rotation.start()
+
+    asyncio.run(scene())
+
+
+def test_a_damaged_or_foreign_journal_ends_the_start() -> None:
+    async def scene() -> None:
+        world = World()
+        row = to_row(slot("A", Status.ACTIVE))
+        world.journal.rows["A"] = replace(row, status="?")
+        with pytest.raises(JournalError, match="slot 'A' in the journal of the authority is damaged"):
+            await world.rotation.start()
+        world.journal.rows["A"] = row
+        world.boot(TrustDomain("b.test"))
+        with pytest.raises(JournalError, match="belongs to 'spiffe://a.test', not b.test"):
+            await world.rotation.start()
+        assert not world.keys.keys
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_server_whose_keys_are_gone_says_so_and_publishes_new_ones(
+    replaced: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        world = World()
+        async with world.running():
+            await world.clock.advance(TTL / 2)
+            await world.clock.advance(CHECK_EVERY)
+            assert world.statuses() == {"A": "active", "B": "prepared"}
+            first = world.signer()
+        for key_id in list(world.keys.keys):
+            if replaced:
+                world.keys.keys[key_id] = new_key(KeyType.EC_P256)
+            else:
+                del world.keys.keys[key_id]
+        async with world.running():
+            assert world.statuses() == {"A": "old", "B": "active"}
+            assert world.signer() == world.journal.bundle[2] != first
+            assert len(world.journal.bundle) == 3
+
+    asyncio.run(scene())
+    told = logged(caplog, logging.WARNING)
+    assert len(told) == 2
+    assert told[0].startswith(
+        "the key of the active authority is gone: another one is published and used at once"
+    )
+    assert told[1] == "the key of the prepared authority is gone: another one is prepared"
+
+
+def test_a_damaged_key_file_ends_the_start_and_deleting_it_mends_it(tmp_path: Path) -> None:
+    async def scene() -> None:
+        world = World()
+        world.keys = GuardedKeyManager(DiskKeyManager(tmp_path), "keymanager(disk)")  # type: ignore[assignment]
+        world.boot()
+        await world.rotation.start()
+        first = world.signer()
+        (file,) = tmp_path.iterdir()
+        file.write_bytes(file.read_bytes()[:60])
+        world.boot()
+        with pytest.raises(FinialError, match=rf"^keymanager\(disk\): the key file {file} does not hold"):
+            await world.rotation.start()
+        file.unlink()
+        await world.rotation.start()
+        assert world.signer() != first
+        assert world.statuses() == {"A": "old", "B": "active"}
+
+    asyncio.run(scene())
+
+
+def test_only_keys_that_are_ours_and_that_no_slot_names_are_deleted() -> None:
+    async def scene() -> None:
+        world = World()
+        await world.keys.generate("x509-ca-a-left", KeyType.EC_P256)
+        await world.keys.generate("jwt-a", KeyType.EC_P256)
+        async with world.running():
+            assert "x509-ca-a-left" not in world.keys.keys
+            assert "jwt-a" in world.keys.keys
+            assert len(world.keys.keys) == 2
+
+    asyncio.run(scene())
+
+
+def test_the_key_of_an_old_authority_is_not_needed(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        world = World()
+        async with world.running():
+            await world.clock.advance(TTL - 30 * SECOND)
+        old = world.rotation.slots.old
+        assert old is not None
+        del world.keys.keys[old.key_id]
+        before = world.signer()
+        async with world.running():
+            assert world.signer() == before
+
+    asyncio.run(scene())
+    assert not logged(caplog, logging.WARNING)
