@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from finial.core.errors import Finding, SelectorError, shown
 from finial.core.reasons import registry as reasons
+
+_Member = TypeVar("_Member")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,8 +69,8 @@ def canonical(selectors: Iterable[Selector]) -> tuple[Selector, ...]:
     return tuple(sorted(set(selectors)))
 
 
-def set_matches(stored: frozenset[Selector], given: frozenset[Selector], how: SetMatch) -> bool:
-    """Whether a stored set of selectors matches a given one.
+def set_matches(stored: frozenset[_Member], given: frozenset[_Member], how: SetMatch) -> bool:
+    """Whether a stored set, of selectors or of trust domains, matches a given one.
 
     Args:
         stored: What an entry or a node has.

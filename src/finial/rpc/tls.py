@@ -10,15 +10,13 @@ import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from finial.core.errors import FinialError, Kind, Reason
+from finial.runtime.tls import presented_chain
 
 _log = logging.getLogger("finial.rpc")
 
 _RECORD = 16_384
-_ENCODING_DER = 2  # of the inner certificate object, before CPython 3.13
-_WORST_CHAIN = 32  # certificates of a presented chain that are handed on; core has its own, lower bound
 
 Verify = Callable[[tuple[bytes, ...]], object]
 
@@ -106,7 +104,7 @@ class TLSSession:
             return False
         except ssl.SSLCertVerificationError as error:
             # OpenSSL knows only that no root fits. Our verifier can name the peer and what is missing.
-            chain = _presented(self._ssl)
+            chain = presented_chain(self._ssl)
             if chain:
                 self._judge(chain)
             raise TLSError(
@@ -123,7 +121,7 @@ class TLSSession:
         if self._ssl.session_reused:
             raise TLSError(_RESUMED, "the peer resumed an earlier session")
         self.established = True
-        self.chain = _presented(self._ssl)
+        self.chain = presented_chain(self._ssl)
         if self.chain or isinstance(self._config, ClientTLS):
             self.identity = self._judge(self.chain)
         self.ready = True
@@ -182,22 +180,6 @@ class TLSSession:
             self._ssl.unwrap()
         except (ssl.SSLError, ValueError):
             return  # it waits for the peer's goodbye, which we do not; or there is no session to end
-
-
-def _presented(session: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The chain as the peer sent it (DER, leaf first), also after a failed verification; may be empty."""
-    # Public from CPython 3.13 on; before, the inner object has it.
-    inner: Any = session if hasattr(session, "get_unverified_chain") else session._sslobj  # type: ignore[attr-defined]  # noqa: SLF001
-    # A server that refused a client has lost what was sent, but not what OpenSSL made of it.
-    chain = inner.get_unverified_chain() or inner.get_verified_chain() or ()
-    # Before CPython 3.13 a server finds None where an anonymous client's leaf would be.
-    return tuple(_der(certificate) for certificate in chain[:_WORST_CHAIN] if certificate is not None)
-
-
-def _der(certificate: Any) -> bytes:  # noqa: ANN401 - its type has no public name before CPython 3.13
-    if isinstance(certificate, bytes):
-        return certificate
-    return bytes(certificate.public_bytes(_ENCODING_DER))
 
 
 def _text(error: ssl.SSLError) -> str:

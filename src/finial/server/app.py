@@ -154,7 +154,7 @@ async def _open_store(settings: ServerSettings, clock: Clock, chance: Chance) ->
 def _rotation(
     settings: ServerSettings, authority: Authority, store: Store, context: PluginContext
 ) -> Rotation:
-    plugin_settings = settings.plugins.get("key_manager", {}).get(settings.key_manager, {})
+    plugin_settings = settings.plugins.get(KEY_MANAGERS.table, {}).get(settings.key_manager, {})
     return Rotation(
         AuthorityPlan(ttl=settings.ca_ttl, key_type=settings.ca_key_type),
         authority=authority,
@@ -174,7 +174,7 @@ def _endpoints(ground: _Ground, authority: Authority) -> list[chain.Endpoint]:
     attestors = load_all(
         NODE_ATTESTORS_SERVER,
         settings.node_attestors,
-        settings.plugins.get("node_attestor", {}),
+        settings.plugins.get(NODE_ATTESTORS_SERVER.table, {}),
         context=context,
     )
     attestation = Attestation(

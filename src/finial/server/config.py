@@ -13,6 +13,7 @@ from finial.core.rotation import longest_svid_ttl
 from finial.rpc import Limits, Tcp
 from finial.runtime.config import (
     SIZE,
+    SOCKET,
     Reload,
     Remark,
     Settings,
@@ -45,6 +46,7 @@ class ServerSettings(Settings):
     socket: Path = setting(
         "The Unix socket for administration; whoever can open it may do everything.",
         default_factory=lambda: default_socket("server"),
+        form=SOCKET,
     )
 
     ca_ttl: timedelta = setting(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar
 
 from finial.core.entry import RegistrationEntry
 from finial.core.errors import (
@@ -76,10 +76,7 @@ class SetFilter(Generic[_T]):
 
     def matches(self, stored: frozenset[_T]) -> bool:
         """Whether a stored set is one that is looked for."""
-        # The comparison looks at no member, so it does not matter that these need not be selectors.
-        return set_matches(
-            cast("frozenset[Selector]", stored), cast("frozenset[Selector]", self.given), self.how
-        )
+        return set_matches(stored, self.given, self.how)
 
 
 def placed(error: RefusedError, where: str) -> list[Finding]:

@@ -8,7 +8,7 @@ from typing import Final
 from finial.runtime.clock import Clock
 
 SLICE_SECONDS: Final = 0.005
-_LOOK_EVERY: Final = 32  # steps, after which the time is looked at
+_LOOK_EVERY: Final = 32
 
 
 class Slices:
@@ -16,17 +16,20 @@ class Slices:
 
     Args:
         clock: Measures them.
+        look_every: After how many steps the time is looked at.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, look_every: int = _LOOK_EVERY) -> None:
         self._clock = clock
+        self._look_every = look_every
         self._steps = 0
         self._began = clock.monotonic()
 
     def over(self) -> bool:
         """Take note of a step; whether others should have their turn before the next one."""
         self._steps += 1
-        return self._steps % _LOOK_EVERY == 0 and self._clock.monotonic() - self._began > SLICE_SECONDS
+        due = self._steps % self._look_every == 0
+        return due and self._clock.monotonic() - self._began > SLICE_SECONDS
 
     async def turn(self) -> None:
         """Let others have their turn."""

@@ -15,6 +15,7 @@ from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
 from finial.server.api.chain import Caller, Endpoint, unary
+from finial.server.api.slices import Slices
 from finial.server.identity import Signer
 from finial.server.index.index import Index
 from finial.server.limits import Limiter
@@ -25,7 +26,6 @@ from finial.wire.gen import spire_api_types as types
 
 _log = logging.getLogger("finial.server")
 
-_SLICE_SECONDS = 0.005  # of signing, before others have their turn
 _Result = svid_pb.BatchNewX509SVIDResponse.Result
 
 
@@ -66,14 +66,13 @@ class SVIDService:
             await self._limit.wait(caller, len(request.params))
         authorized = self._authorized(caller)
         response = svid_pb.BatchNewX509SVIDResponse()
-        began = self._clock.monotonic()
+        slices = Slices(self._clock, look_every=1)  # a signature is long
         for params in request.params:
             response.results.append(self._item(params, authorized))
-            if self._clock.monotonic() - began > _SLICE_SECONDS:
-                await self._clock.sleep(timedelta(0))
+            if slices.over():
+                await slices.turn()
                 # The agent may have been banned, or an entry deleted, while others had their turn.
                 authorized = self._authorized(caller)
-                began = self._clock.monotonic()
         return response
 
     def _authorized(self, caller: Caller) -> Mapping[str, EntryRecord]:

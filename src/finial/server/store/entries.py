@@ -59,12 +59,14 @@ def create(tx: Tx, entries: Sequence[RegistrationEntry]) -> list[EntryRecord | F
     places: list[int] = []
     for place, (entry, digest) in enumerate(zip(fresh, digests, strict=True)):
         error = _refusal(entry, digest, taken, known)
+        if error is not None:
+            results.append(error)
+            continue
         record = _new_record(entry)
-        results.append(error or record)
-        if error is None:
-            taken[digest] = taken[entry.id] = record
-            rows.append(_row(record, digest))
-            places.append(place)
+        results.append(record)
+        taken[digest] = taken[entry.id] = record
+        rows.append(_row(record, digest))
+        places.append(place)
     if rows:
         statement = insert(ENTRIES).returning(ENTRIES.c.seq, sort_by_parameter_order=True)
         numbers = tx.sql.execute(statement, rows).scalars().all()
