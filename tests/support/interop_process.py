@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-_PATIENCE = 30.0  # seconds for any answer
+_PATIENCE = 30.0  # seconds for any answer, and for its start and its end
 _LINE = 1 << 20
 
 Answer = dict[str, Any]
@@ -19,11 +19,13 @@ class PeerProcess:
     Args:
         command: Program and arguments.
         hello: Whether it prints one line when it is ready.
+        patience: Seconds for any answer.
     """
 
-    def __init__(self, *command: str | Path, hello: bool = False) -> None:
+    def __init__(self, *command: str | Path, hello: bool = False, patience: float = _PATIENCE) -> None:
         self._command = command
         self._wants_hello = hello
+        self._patience = patience
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._answers: dict[int, asyncio.Future[Answer]] = {}
@@ -90,4 +92,4 @@ class PeerProcess:
         waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[self._last] = waiter
         self._process.stdin.write(json.dumps({"id": self._last, "op": op, **fields}).encode() + b"\n")
-        return await asyncio.wait_for(waiter, _PATIENCE)
+        return await asyncio.wait_for(waiter, self._patience)

@@ -95,6 +95,11 @@ class Group(Generic[Plugin]):
     cardinality: Cardinality
     guard: Callable[[object, str, PluginContext], Plugin]
 
+    @property
+    def table(self) -> str:
+        """The KIND of its tables `[plugins.KIND.NAME]` in the configuration, `key_managers`."""
+        return self.name.split(".")[1]
+
     def owner(self, name: str) -> str:
         """What begins the messages about a plugin of this kind, `keymanager(disk)`."""
         return f"{self.label}({name})"

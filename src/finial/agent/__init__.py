@@ -1,0 +1,1 @@
+"""The agent of a node: proves the node, learns its entries, and tells processes who they are."""

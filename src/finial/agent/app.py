@@ -1,0 +1,213 @@
+"""The agent put together: the one place that constructs its pieces, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from finial.agent.api.workload import WorkloadAPI
+from finial.agent.attest import WorkloadAttestation
+from finial.agent.attest_node import JOIN_TOKEN, Proof, TokenSource
+from finial.agent.book import Book
+from finial.agent.bootstrap import Start, believe, look_around
+from finial.agent.cache import Cache
+from finial.agent.config import AgentSettings
+from finial.agent.descriptors import callers_for, raise_limit
+from finial.agent.disk import FOLDER, Disk
+from finial.agent.link import Link
+from finial.agent.node import Node
+from finial.agent.signing import Signer
+from finial.agent.standing import ExpelledError
+from finial.agent.sync import Sync
+from finial.core.bundle import Bundle
+from finial.core.ids import SpiffeID
+from finial.plugin.catalog import Group, PluginContext, load, load_all
+from finial.plugin.node import NODE_ATTESTORS_AGENT
+from finial.plugin.workload import WORKLOAD_ATTESTORS, WorkloadAttestor
+from finial.rpc import LOCAL, Server, Unix
+from finial.runtime import files
+from finial.runtime.chance import Chance
+from finial.runtime.clock import Clock
+from finial.runtime.log import fields
+from finial.wire.gen import workload
+from finial.wire.health import WHOLE, HealthState, health_routes
+from finial.wire.reflection import reflection_routes
+from finial.wire.status import error_from
+
+_log = logging.getLogger("finial.agent")
+
+_SOCKET_MODE = 0o777  # any user's process may ask who it is
+_UNIX = "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An agent that has an identity and answers workloads.
+
+    Args:
+        agent_id: Who it is.
+        socket: Where it answers.
+        synced: Set once it knows its entries; before that every workload is told to come again.
+    """
+
+    agent_id: SpiffeID
+    socket: Unix
+    synced: asyncio.Event
+
+
+async def run(
+    settings: AgentSettings,
+    *,
+    clock: Clock,
+    chance: Chance,
+    stop: asyncio.Event,
+    ready: Callable[[Running], None],
+) -> None:
+    """Run an agent until it is told to stop, or can be one no longer.
+
+    Args:
+        settings: What the operator decided.
+        clock: Time.
+        chance: Randomness.
+        stop: Set to end it in good order.
+        ready: Called once the agent has an identity; its socket answers from before that.
+
+    Raises:
+        FinialError: Something that an operator can mend.
+    """
+    disk = Disk(settings.data_dir)
+    with disk.lock():
+        start = look_around(settings, disk, clock.now())
+        bundle = start.bundle
+        if bundle is None:
+            bundle = await believe(settings.server, start.trust_domain, clock=clock, chance=chance)
+        agent = _Agent(settings, disk, bundle, clock=clock, chance=chance)
+        await agent.run(start, stop, ready)
+
+
+class _Agent:
+    """The pieces and how they hang together."""
+
+    def __init__(
+        self, settings: AgentSettings, disk: Disk, bundle: Bundle, *, clock: Clock, chance: Chance
+    ) -> None:
+        context = PluginContext(
+            trust_domain=bundle.trust_domain, clock=clock, chance=chance, data_dir=settings.data_dir
+        )
+        book = Book(bundle, settings.availability_target)
+        self.cache = Cache(book, clock)
+        self.link = Link(settings.server, bundle, clock)
+        self.node = Node(
+            disk,
+            self.link,
+            _proof(settings, context),
+            clock=clock,
+            chance=chance,
+            serving_until=book.last_end,
+        )
+        interval = settings.sync_interval
+        self.sync = Sync(self.node, self.cache, clock=clock, chance=chance, interval=interval)
+        self.signer = Signer(self.node, self.cache, self.sync, clock=clock, chance=chance)
+        proc = Path(os.environ.get("HOST_PROC") or "/proc")
+        attestation = WorkloadAttestation(_workload_attestors(settings, context), proc=proc)
+        self.health = HealthState({WHOLE: False, workload.SpiffeWorkloadAPI.name: False})
+        routes = [
+            *WorkloadAPI(self.cache, attestation, clock=clock, chance=chance).routes(),
+            *health_routes(self.health),
+        ]
+        limits = replace(
+            LOCAL,
+            max_connections=min(settings.limits_max_connections, callers_for(raise_limit())),
+            max_concurrent_streams=settings.limits_max_concurrent_streams,
+        )
+        self.server = Server(
+            [*routes, *reflection_routes(routes)],
+            limits=limits,
+            translate=error_from,
+            jitter=chance.fraction,
+        )
+        self.socket = Unix(str(settings.socket), _SOCKET_MODE)
+        self.grace = settings.shutdown_grace
+
+    async def run(self, start: Start, stop: asyncio.Event, ready: Callable[[Running], None]) -> None:
+        files.folder(Path(self.socket.path).parent, FOLDER)
+        try:
+            # The socket first: it must not turn out to be in use when a token has been used up.
+            await self.server.listen(self.socket)
+            await _until(stop, self._work(start, ready))
+        except ExpelledError:
+            self.cache.wipe()
+            raise
+        finally:
+            self.health.stop()
+            await self.server.stop(self.grace)
+            await self.link.close()
+
+    async def _work(self, start: Start, ready: Callable[[Running], None]) -> None:
+        await self.node.join(start.identity)
+        agent_id = self.node.identity.id
+        ready(Running(agent_id, self.socket, self.cache.synced))
+        _log.info("agent ready", extra=fields(id=agent_id, socket=self.socket.path))
+        await _together(
+            self.node.keep(), self.sync.run(), self.signer.run(), self.cache.keep(), self._tell_health()
+        )
+
+    async def _tell_health(self) -> None:
+        await self.cache.synced.wait()
+        for name in (WHOLE, workload.SpiffeWorkloadAPI.name):
+            self.health.set(name, serving=True)
+
+
+def _proof(settings: AgentSettings, context: PluginContext) -> Proof:
+    name = settings.node_attestor
+    if name == JOIN_TOKEN:
+        return Proof(name, TokenSource(settings.join_token, settings.join_token_file))
+    table = _tables(settings, NODE_ATTESTORS_AGENT).get(name, {})
+    return Proof(name, load(NODE_ATTESTORS_AGENT, name, table, context=context))
+
+
+def _workload_attestors(settings: AgentSettings, context: PluginContext) -> Mapping[str, WorkloadAttestor]:
+    own = {
+        "discover_workload_path": settings.unix_discover_path,
+        "workload_size_limit": settings.unix_sha256_size_limit,
+    }
+    tables = _tables(settings, WORKLOAD_ATTESTORS)
+    tables = {**tables, _UNIX: {**own, **tables.get(_UNIX, {})}}
+    return load_all(WORKLOAD_ATTESTORS, settings.workload_attestors, tables, context=context)
+
+
+def _tables(settings: AgentSettings, group: Group[Any]) -> Mapping[str, Mapping[str, object]]:
+    return settings.plugins.get(group.table, {})
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Run until the work ends or the event is set; what the work raises is raised."""
+    task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(task, stopping)
+    if not task.cancelled():
+        task.result()
+
+
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run everything until one fails; its error is raised once the others have ended."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await _end(*tasks)
+    for task in done:
+        task.result()
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""The command line: `finial server ...` and `finial agent ...`."""

@@ -1,0 +1,1 @@
+"""`finial agent ...`: run an agent, and ask it for identities."""

@@ -1,0 +1,62 @@
+"""Runs a command and turns whatever happens into a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+
+from finial.cli.report import error_lines, expected, sentence
+from finial.cli.root import Invocation, root
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+def run(words: list[str]) -> int:
+    """Run the command that some words name; returns the exit code.
+
+    Args:
+        words: Behind the program's name.
+    """
+    invocation = Invocation()
+    try:
+        code = root.main(words, prog_name="finial", standalone_mode=False, obj=invocation)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        return _misused(error)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the operator gets a line, whatever it is
+        return _failed(error, debug=invocation.debug)
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: click.UsageError) -> int:
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        message = f"there is no option {error.option_name}{_nearest_option(error.option_name, error.ctx)}"
+    path = error.ctx.command_path if error.ctx is not None else "finial"
+    sys.stderr.write(f"finial: error: {sentence(message, f'See: {path} --help')}\n")
+    return MISUSED
+
+
+def _nearest_option(name: str, context: click.Context) -> str:
+    from finial.runtime.config.forms import did_you_mean, nearest  # noqa: PLC0415 - only for a refusal
+
+    # Compared without the dashes, which would make short names alike that are not.
+    known = [option for each in context.command.get_params(context) for option in each.opts]
+    found = nearest(name.lstrip("-"), [option.lstrip("-") for option in known])
+    return did_you_mean(None if found is None else f"--{found}")
+
+
+def _failed(error: Exception, *, debug: bool) -> int:
+    if debug and not expected(error):
+        traceback.print_exception(error)
+    sys.stderr.write("".join(f"{line}\n" for line in error_lines(error)))
+    return FAILED

@@ -1,0 +1,1 @@
+"""`finial server ...`: run a server, and administer it over its socket."""

@@ -1,0 +1,108 @@
+"""TOML files with the line of each key, which the standard reader does not tell. Pure."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+_WORD = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
+_KEY = rf"{_WORD}(?:[ \t]*\.[ \t]*{_WORD})*"
+_HEADER = re.compile(rf"[ \t]*\[\[?[ \t]*({_KEY})[ \t]*\]\]?")
+_PAIR = re.compile(rf"[ \t]*({_KEY})[ \t]*=")
+# Whatever can hold a line break or a bracket inside, as one piece.
+_PIECE = re.compile(
+    r'"""(?:[^\\]|\\.)*?"""+|\'\'\'.*?\'\'\'+|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|.',
+    re.DOTALL,
+)
+_AT = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+
+class DocumentError(ValueError):
+    """The text is no TOML.
+
+    Args:
+        message: What is wrong.
+        line: Where, from 1; 0 when that is not known.
+    """
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file says.
+
+    Args:
+        name: Of the file, for messages; empty for no file.
+        table: Its content.
+        lines: On which line each key stands, by its path with dots.
+    """
+
+    name: str = ""
+    table: Mapping[str, object] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def where(self, key: str) -> str:
+        """File, line and key path: `server.toml:3: ca_ttl`."""
+        at, line = key, self.lines.get(key)
+        while line is None and "." in at:  # inside an inline table: the line of what holds it
+            at = at.rpartition(".")[0]
+            line = self.lines.get(at)
+        return f"{self.name}:{line}: {key}" if line else f"{self.name}: {key}"
+
+
+def read_document(name: str, text: str) -> Document:
+    """The document that a text is.
+
+    Args:
+        name: Of the file, for messages.
+        text: TOML.
+
+    Raises:
+        DocumentError: It is no TOML.
+    """
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        match = _AT.search(str(error))
+        message = str(error)[: match.start()].strip() if match else "it is no TOML"
+        raise DocumentError(message, int(match[1]) if match else 0) from error
+    lines: dict[str, int] = {}
+    for key, line in _keys(text):
+        lines.setdefault(key, line)
+    return Document(name, table, lines)
+
+
+def _keys(text: str) -> Iterator[tuple[str, int]]:
+    """Each key path and table with its line; the text is known to be TOML."""
+    at, table = 0, ""
+    while at < len(text):
+        line = text.count("\n", 0, at) + 1
+        header, pair = _HEADER.match(text, at), _PAIR.match(text, at)
+        if header is not None:
+            table = _path(header[1])
+            yield table, line
+        elif pair is not None:
+            yield ".".join(filter(None, (table, _path(pair[1])))), line
+        at = _end_of_statement(text, at)
+
+
+def _path(key: str) -> str:
+    return ".".join(word.strip("\"'") for word in re.findall(_WORD, key))
+
+
+def _end_of_statement(text: str, at: int) -> int:
+    """Where the next line begins that does not continue this one."""
+    depth = 0
+    while at < len(text):
+        piece = _PIECE.match(text, at)
+        assert piece is not None
+        at = piece.end()
+        depth += (piece[0] in "[{") - (piece[0] in "]}")
+        if piece[0] == "\n" and depth <= 0:
+            break
+    return at

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from finial import __version__
+from finial.cli.main import main
+from finial.cli.root import root
+from support.admin import Finial
+
+
+def commands(command: click.Command, path: str = "finial") -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            found = command.get_command(click.Context(command), name)
+            assert found is not None
+            yield from commands(found, f"{path} {name}")
+
+
+ALL = dict(commands(root))
+LEAVES = [path for path, command in ALL.items() if not isinstance(command, click.Group)]
+
+
+def test_the_commands_are_these() -> None:
+    assert set(LEAVES) == {
+        "finial server run",
+        *(f"finial server entry {name}" for name in ("create", "show", "update", "delete", "count")),
+        *(f"finial server agent {name}" for name in ("list", "show", "count", "ban", "evict")),
+        "finial server token generate",
+        *(f"finial server bundle {name}" for name in ("show", "list", "set", "delete")),
+        "finial server x509 mint",
+        "finial server healthcheck",
+        "finial agent run",
+        "finial agent api fetch x509",
+        "finial agent api watch",
+        "finial agent healthcheck",
+    }
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_each_command_has_help_with_an_example(path: str, finial: Finial) -> None:
+    found = finial(*path.split()[1:], "--help")
+    assert found.code == 0
+    head, _, examples = found.out.partition("\nExamples:\n")
+    assert f"Usage: {path}" in head
+    assert path in examples
+    for option in ALL[path].params:
+        assert isinstance(option, click.Option)
+        assert option.help, f"{option.name} of {path} has no help"
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if path not in LEAVES])
+def test_each_group_lists_its_commands(path: str, finial: Finial) -> None:
+    group = ALL[path]
+    assert isinstance(group, click.Group)
+    found = finial(*path.split()[1:], "--help")
+    assert found.code == 0
+    assert all(f"\n  {name} " in found.out for name in group.list_commands(click.Context(group)))
+
+
+def test_help_imports_nothing_that_takes_time() -> None:
+    code = (
+        "import sys\nfrom finial.cli.main import main\nmain(['--help'])\n"
+        "slow = ('sqlalchemy', 'google.protobuf', 'rich', 'msgspec', 'cryptography', 'asyncio')\n"
+        "sys.exit(repr([m for m in slow if m in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "''"
+
+
+def test_administering_does_not_import_the_server() -> None:
+    code = (
+        "import sys\nimport finial.cli.server.entry, finial.cli.server.run, finial.cli.agent.run\n"
+        "sys.exit(repr([m for m in ('sqlalchemy', 'rich', 'finial.server.app', 'finial.agent.app')"
+        " if m in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "''"
+
+
+def test_the_version_is_told(finial: Finial) -> None:
+    assert finial("--version").out == f"finial {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("servr", "there is no command 'servr'; did you mean server? See: finial --help"),
+        ("xyz", "there is no command 'xyz'. See: finial --help"),
+        ("server entry shw", "there is no command 'shw'; did you mean show? See: finial server entry --help"),
+        (
+            "server entry show --parnt-id x",
+            "there is no option --parnt-id; did you mean --parent-id? See: finial server entry show --help",
+        ),
+        (
+            "server entry create --ttl 3",
+            "there is no option --ttl. See: finial server entry create --help",
+        ),
+        ("server -x", "there is no option -x. See: finial server --help"),
+        (
+            "server entry show -zzzzzzz x",
+            "there is no option --zzzzzzz. See: finial server entry show --help",
+        ),
+        (
+            "server agent ban",
+            "Missing option '--spiffe-id'. See: finial server agent ban --help",
+        ),
+        (
+            "agent api watch --output",
+            "Option '--output' requires an argument. See: finial agent api watch --help",
+        ),
+        (
+            "server entry create --admin=maybe",
+            "Option '--admin' does not take a value. See: finial server entry create --help",
+        ),
+    ],
+)
+def test_words_that_are_not_understood_are_one_line_and_exit_2(words: str, line: str, finial: Finial) -> None:
+    found = finial(*words.split())
+    assert (found.code, found.out, found.err) == (2, "", f"finial: error: {line}\n")
+
+
+def test_an_unexpected_error_is_one_line(finial: Finial, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setattr("finial.cli.server.token.ask", fail)
+    found = finial("server", "token", "generate")
+    assert found.code == 1
+    assert found.err.startswith("finial: error: unexpected ZeroDivisionError: a b. This is a fault")
+    assert found.err.count("\n") == 1
+    shown = finial("--debug", "server", "token", "generate")
+    assert "Traceback" in shown.err
+    assert shown.err.splitlines()[-1] == found.err.strip()
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, click.Abort])
+def test_an_interrupt_is_no_error(
+    raised: type[BaseException], finial: Finial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("finial.cli.server.token.ask", fail)
+    assert finial("server", "token", "generate").code == 130
+
+
+def test_without_click_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, finial: Finial) -> None:
+    monkeypatch.delitem(sys.modules, "finial.cli.program")
+    monkeypatch.setitem(sys.modules, "click", None)
+    found = finial("--help")
+    assert found.code == 1
+    assert found.err.startswith("finial: error: this command needs a package that is not installed")
+
+
+def test_a_reader_that_goes_away_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[tuple[int, int]] = []
+    monkeypatch.setattr("finial.cli.program.os.dup2", lambda *numbers: closed.append(numbers))
+    monkeypatch.setattr(
+        "finial.cli.program.root.main", lambda *_a, **_k: (_ for _ in ()).throw(BrokenPipeError())
+    )
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1)
+    assert main([]) == 1
+    ((opened, replaced),) = closed
+    os.close(opened)
+    assert replaced == 1
+
+
+def test_the_words_of_the_process_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["finial", "server", "healthcheck", "--socket", str(tmp_path / "absent")]
+    )
+    assert main() == 1

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from finial.runtime.config.document import Document, DocumentError, read_document
+
+TEXT = '''# a comment with = and [brackets]
+first = 1
+"quoted key" = "a # b"
+list = [
+  "a", # ]
+  "b = [",
+  '[',
+]
+long = """
+not = "a key"
+[neither]
+"""
+literal = \'\'\'
+nor = [this
+\'\'\'
+dotted.inner = true
+inline = { a = 1, b = { c = 2 } }
+
+[table]
+key = "x"
+[ table . "sub" ]
+deep = 2
+[[many]]
+a = 1
+last = 1979-05-27'''
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("first", 2),
+        ("quoted key", 3),
+        ("list", 4),
+        ("long", 9),
+        ("literal", 13),
+        ("dotted.inner", 16),
+        ("inline", 17),
+        ("inline.b.c", 17),
+        ("table", 19),
+        ("table.key", 20),
+        ("table.sub.deep", 22),
+        ("many.a", 24),
+        ("many.last", 25),
+    ],
+)
+def test_the_line_of_each_key_is_known(key: str, line: int) -> None:
+    assert read_document("f.toml", TEXT).where(key) == f"f.toml:{line}: {key}"
+
+
+def test_nothing_but_keys_has_a_line() -> None:
+    lines = read_document("f.toml", TEXT).lines
+    assert not {"not", "neither", "nor"} & set(lines)
+    assert read_document("f.toml", TEXT).where("absent") == "f.toml: absent"
+
+
+def test_an_empty_document_says_nothing() -> None:
+    assert Document().table == {}
+    assert read_document("f", "").lines == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a = 1\nb = ", 2), ("a = 1\na = 2\n", 2), ("= 1", 1), ("x = " + "[" * 100_000, 0), ("[a", 1)],
+)
+def test_what_is_no_toml_is_refused(text: str, line: int) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read_document("f", text)
+    assert caught.value.line in {line, 0}
+    assert str(caught.value)
+    assert "(at line" not in str(caught.value)
