@@ -17,6 +17,10 @@ COUNTS = {
     "messages": 4000,
     "headers": 8000,
     "frames": 2000,
+    "entries": 3000,
+    "requests": 1500,
+    "responses": 1500,
+    "settings": 1000,
 }
 TARGETS = targets()
 
