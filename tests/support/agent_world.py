@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,8 +24,11 @@ from finial.rpc import Channel, ClientCall, RpcError, Unix
 from finial.wire.gen import workload
 from support.clock import FixedChance, ManualClock
 from support.fake_server import EXAMPLE, FakeServer, serving
+from support.rpc import run
 
 HEADER = (("workload.spiffe.io", "true"),)
+ME = f"unix:uid:{os.getuid()}"
+"""A selector of the process that runs the tests."""
 STEP = timedelta(milliseconds=250)
 
 
@@ -48,6 +52,11 @@ class World:
             **changes,
         }
         return AgentSettings(**chosen)
+
+    def stored(self) -> list[str]:
+        """The files in the agent's data folder."""
+        data = self.folder / "agent"
+        return sorted(str(path.relative_to(data)) for path in data.rglob("*") if path.is_file())
 
     async def eventually(self, true: Callable[[], bool], step: timedelta = STEP) -> None:
         """Let time pass, on the agent's clock and for the sockets, until something holds."""
@@ -233,3 +242,27 @@ def svids(message: workload.X509SVIDResponse) -> list[X509SVID]:
 
 def ids(message: workload.X509SVIDResponse) -> list[str]:
     return [each.spiffe_id.removeprefix("spiffe://example.org") for each in message.svids]
+
+
+@asynccontextmanager
+async def served(**state: Any) -> AsyncIterator[tuple[World, Agent]]:
+    """A joined agent with one entry for this process."""
+    async with world(**state) as w:
+        w.server.add("e1", "/web", ME)
+        async with joined(w) as running:
+            await w.eventually(lambda: bool(w.server.batches))
+            yield w, running
+
+
+def on_agent(test: Callable[[World, Agent], Any]) -> Callable[[], None]:
+    """Run a coroutine function as a test on a joined agent."""
+
+    def tested() -> None:
+        async def main() -> None:
+            async with served() as (w, running):
+                await test(w, running)
+
+        run(main())
+
+    tested.__name__ = test.__name__
+    return tested

@@ -8,11 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from finial.rpc import Channel, StatusCode, Unix
+from finial.rpc import Channel, Unix
 from finial.wire.gen import spire_api_server_agent_v1 as agent_pb
 from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_types as types
+from finial.wire.statuses import error_of
 
 _WAIT = timedelta(seconds=30)
 _BATCH = 500  # how many entries go in one call
@@ -56,9 +57,10 @@ class Control:
             hint=hint,
         )
 
-    async def token(self, *, agent: str = "", ttl: int = 600) -> str:
-        """A join token; `agent` is the alias that the node gets."""
-        wanted = agent_pb.CreateJoinTokenRequest(ttl=ttl, agent_id=self.id(agent) if agent else None)
+    async def token(self, *, agent: str = "", ttl: int = 600, value: str = "") -> str:
+        """A join token, with this value or one of the server's; `agent` is the alias that the node gets."""
+        alias = self.id(agent) if agent else None
+        wanted = agent_pb.CreateJoinTokenRequest(ttl=ttl, agent_id=alias, token=value)
         return (await self.channel.unary(agent_pb.Agent.CreateJoinToken, wanted, timeout=_WAIT)).value
 
     async def create(self, *entries: types.Entry) -> list[str]:
@@ -67,16 +69,28 @@ class Control:
         for start in range(0, len(entries), _BATCH):
             wanted = entry_pb.BatchCreateEntryRequest(entries=entries[start : start + _BATCH])
             reply = await self.channel.unary(entry_pb.Entry.BatchCreateEntry, wanted, timeout=_WAIT)
-            for result in reply.results:
-                assert result.status.code == StatusCode.OK, result.status
-                ids.append(result.entry.id)
+            _check(each.status for each in reply.results)
+            ids += [each.entry.id for each in reply.results]
         return ids
+
+    async def update(self, *entries: types.Entry) -> None:
+        """Give entries, which are there, another content."""
+        wanted = entry_pb.BatchUpdateEntryRequest(entries=entries)
+        reply = await self.channel.unary(entry_pb.Entry.BatchUpdateEntry, wanted, timeout=_WAIT)
+        _check(each.status for each in reply.results)
 
     async def delete(self, ids: Sequence[str]) -> None:
         """Delete entries."""
         wanted = entry_pb.BatchDeleteEntryRequest(ids=ids)
         reply = await self.channel.unary(entry_pb.Entry.BatchDeleteEntry, wanted, timeout=_WAIT)
-        assert [each.status.code for each in reply.results] == [StatusCode.OK] * len(ids)
+        _check(each.status for each in reply.results)
+
+    async def entries(self) -> list[types.Entry]:
+        """All entries."""
+        reply = await self.channel.unary(
+            entry_pb.Entry.ListEntries, entry_pb.ListEntriesRequest(), timeout=_WAIT
+        )
+        return list(reply.entries)
 
     async def agents(self) -> list[types.Agent]:
         """All agents."""
@@ -103,3 +117,9 @@ class Control:
             bundle_pb.Bundle.GetBundle, bundle_pb.GetBundleRequest(), timeout=_WAIT
         )
         return "".join(ssl.DER_cert_to_PEM_cert(each.asn1) for each in reply.x509_authorities)
+
+
+def _check(statuses: Iterable[types.Status]) -> None:
+    """Return if all items of a batch went well; the error of the first that did not is raised."""
+    for error in filter(None, map(error_of, statuses)):
+        raise error

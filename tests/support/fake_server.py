@@ -78,6 +78,7 @@ class FakeServer:
     nodes: dict[str, Node] = field(default_factory=dict)
     denial: Denial | None = None  # for every call of an agent
     errors: dict[str, RpcError] = field(default_factory=dict)  # by method
+    errors_once: dict[str, RpcError] = field(default_factory=dict)
     unsigned: set[str] = field(default_factory=set)  # entries that are refused a signature
     calls: Counter[str] = field(default_factory=Counter)
     batches: list[int] = field(default_factory=list)
@@ -87,6 +88,7 @@ class FakeServer:
     gate: asyncio.Event = field(default_factory=asyncio.Event)  # calls wait while it is not set
     connections: int = 0
     server_path: SpiffeID | None = None
+    node_authority: Authority | None = None  # signs agents, where it is another one
     address: Tcp = ANY_PORT
     sequence: int = 1
     _serial: int = 100
@@ -200,6 +202,14 @@ class FakeServer:
     def _verify(self, chain: tuple[bytes, ...]) -> VerifiedX509:
         return verify_x509(chain, BundleSet([self.bundle]), now=self.clock.now())
 
+    def _sign_agent(self, agent_id: SpiffeID, key: PublicKey) -> Certificate:
+        shown = self.active
+        self.active = self.node_authority or shown
+        try:
+            return self._sign(agent_id, key, self.agent_ttl)
+        finally:
+            self.active = shown
+
     def _sign(
         self, spiffe_id: SpiffeID, key: PublicKey, ttl: timedelta, dns_names: tuple[str, ...] = ()
     ) -> Certificate:
@@ -224,7 +234,7 @@ class FakeServer:
     async def _enter(self, call: _Call) -> None:
         self.calls[call.method.name] += 1
         await self.gate.wait()
-        error = self.errors.get(call.method.name)
+        error = self.errors_once.pop(call.method.name, None) or self.errors.get(call.method.name)
         if error is not None:
             raise error
 
@@ -264,7 +274,7 @@ class FakeServer:
             assert reply is not None
             assert reply.challenge_response == b"response to challenge %d" % number
         spiffe_id = SpiffeID.from_path(self.domain, f"/spire/agent/{data.type}/{name}")
-        leaf = self._sign(spiffe_id, key, self.agent_ttl)
+        leaf = self._sign_agent(spiffe_id, key)
         old = self.nodes.get(spiffe_id.text)
         self.nodes[spiffe_id.text] = Node(leaf.serial, attested=old.attested + 1 if old else 1)
         result = agent_pb.AttestAgentResponse.Result(
@@ -279,7 +289,7 @@ class FakeServer:
 
     async def renew_agent(self, request: agent_pb.RenewAgentRequest, call: _Call) -> Any:
         agent_id = SpiffeID(await self._admit(call))
-        leaf = self._sign(agent_id, read_csr(request.params.csr), self.agent_ttl)
+        leaf = self._sign_agent(agent_id, read_csr(request.params.csr))
         self.nodes[agent_id.text].pending = leaf.serial
         return agent_pb.RenewAgentResponse(svid=self._message(agent_id, leaf))
 

@@ -47,7 +47,7 @@ class FinialAgent(AgentDaemon):
         bundle: The trust that it starts from.
     """
 
-    ready_words = ("the agent is ready:",)
+    ready_words = ("the agent of", "is ready:")
 
     def __init__(self, folder: Path, *options: str, server: ServerDaemon, token: str, bundle: Path) -> None:
         self._options = options

@@ -172,10 +172,6 @@ class Book:
         """Whether an SVID waits for a bundle that it verifies under."""
         return bool(self._waiting)
 
-    def domains(self) -> frozenset[TrustDomain]:
-        """The foreign trust domains that entries name."""
-        return frozenset(domain for entry in self._entries.values() for domain in entry.federates_with)
-
     def entitled(self, selectors: frozenset[Selector]) -> tuple[AuthorizedEntry, ...]:
         """The entries of a caller with these selectors, in their order, each hint once."""
         found = [

@@ -17,6 +17,7 @@ from finial.runtime.clock import Clock, wait_at_most
 
 # Changes of more entries than this wake every watcher: finding out whom they concern would cost more.
 _MANY = 64
+_TOGETHER = timedelta(milliseconds=500)
 LONGEST_NAP = timedelta(seconds=5)
 """No timer sleeps longer, so that a change of the machine's clock is noticed soon."""
 
@@ -88,7 +89,8 @@ class Cache:
         self._ends.set()
         self._messages.clear()
         self._bundle_messages.clear()
-        self._fragments.keep(self.book.entries, [self.book.bundle, *self.book.foreign.values()])
+        bundles = [self.book.bundle, *self.book.foreign.values()]
+        self._fragments.forget(merged.entries, all_but=bundles)
         for watcher in self._watchers:
             if not watcher.changed.is_set() and _concerns(merged, watcher):
                 watcher.changed.set()
@@ -168,7 +170,8 @@ class Cache:
             now = self._clock.now()
             due = self.book.due(now)
             if due.entries:
-                return due.entries
+                # With them goes what falls due at once afterwards: renewals would come one by one else.
+                return self.book.due(now + _TOGETHER).entries
             nap = LONGEST_NAP if due.next_at is None else min(due.next_at - now, LONGEST_NAP)
             await wait_at_most(self._clock, self.work, nap)
 

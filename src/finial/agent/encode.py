@@ -62,11 +62,16 @@ class Fragments:
             self._bundles[bundle] = fragment
         return fragment
 
-    def keep(self, entry_ids: Iterable[str], bundles: Iterable[Bundle]) -> None:
-        """Forget the fragments of everything else; keys stand in some."""
-        kept = set(entry_ids)
-        self._identities = {key: value for key, value in self._identities.items() if key in kept}
-        alive = set(bundles)
+    def forget(self, entry_ids: Iterable[str], *, all_but: Iterable[Bundle]) -> None:
+        """Let fragments go, in some of which keys stand.
+
+        Args:
+            entry_ids: Entries that have changed or gone.
+            all_but: The bundles that are still held.
+        """
+        for entry_id in entry_ids:
+            self._identities.pop(entry_id, None)
+        alive = set(all_but)
         self._federated = {key: value for key, value in self._federated.items() if key in alive}
         self._bundles = {key: value for key, value in self._bundles.items() if key in alive}
 

@@ -14,13 +14,15 @@ from finial.wire.gen import spire_api_types as types
 from finial.wire.registry import read_domain, read_id, read_selectors
 
 _USELESS = Reason("agent-entry-useless", Kind.INVALID)
+MAX_HINT_BYTES = 1_024
 
 
 def read_authorized(message: types.Entry) -> AuthorizedEntry:
     """An entry as agents are told of it.
 
     Raises:
-        RefusedError: It lacks its id, its SPIFFE ID or its selectors, or one of its values is malformed.
+        RefusedError: It lacks its id, its SPIFFE ID or its selectors, or one of its values is malformed; or
+            its hint is longer than the Workload API allows. Clauses: WAPI-70.
     """
     lacking = [
         name
@@ -33,6 +35,10 @@ def read_authorized(message: types.Entry) -> AuthorizedEntry:
     ]
     if lacking:
         raise RefusedError([Finding(_USELESS, f"it has no {name}", name) for name in lacking])
+    hint_bytes = len(message.hint.encode())
+    if hint_bytes > MAX_HINT_BYTES:
+        text = f"it has {hint_bytes} bytes, at most {MAX_HINT_BYTES} are allowed"
+        raise RefusedError([Finding(_USELESS, text, "hint")])
     return AuthorizedEntry(
         id=message.id,
         spiffe_id=read_id(message.spiffe_id, "spiffe_id"),

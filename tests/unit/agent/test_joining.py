@@ -1,32 +1,24 @@
-"""How an agent gets its identity, keeps it over restarts and kills, renews it, and loses it."""
+"""How an agent gets its identity, and takes it up again after restarts and kills."""
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from finial.agent.config import AgentSettings
 from finial.agent.disk import Disk
 from finial.agent.node import PATIENCE
 from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.keys import public_key_der
-from finial.rpc import RpcError, StatusCode, Tcp
-from finial.wire.statuses import Denial
-from support.agent_world import Agent, agent, ids, joined, stream, world
+from finial.rpc import RpcError, StatusCode
+from support.agent_world import Agent, agent, joined, stream, world
 from support.fake_server import FakeServer
 from support.rpc import run
 
 ME = f"unix:uid:{os.getuid()}"
 TOKEN_ID = "spiffe://example.org/spire/agent/join_token/token-1"
-
-
-def stored(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_node_joins_by_token_and_keeps_what_it_got() -> None:
@@ -37,7 +29,7 @@ def test_a_node_joins_by_token_and_keeps_what_it_got() -> None:
                 assert running.running.agent_id.text == TOKEN_ID
                 await w.eventually(lambda: bool(w.server.versions))
             data = w.folder / "agent"
-            assert stored(data) == ["bundle.json", "lock", "private/identity.json"]
+            assert w.stored() == ["bundle.json", "lock", "private/identity.json"]
             assert stat.S_IMODE(data.stat().st_mode) == 0o755
             assert stat.S_IMODE((data / "private").stat().st_mode) == 0o700
             assert stat.S_IMODE((data / "private/identity.json").stat().st_mode) == 0o600
@@ -90,7 +82,7 @@ def test_a_kill_between_the_tokens_use_and_the_svids_arrival_heals() -> None:
             async with agent(w, join_token=token) as again:
                 assert (w.folder / "agent/private/attest-key.pem").read_bytes() == key
                 await again.synced()
-            assert stored(w.folder / "agent") == ["bundle.json", "lock", "private/identity.json"]
+            assert w.stored() == ["bundle.json", "lock", "private/identity.json"]
 
     run(main())
 
@@ -276,199 +268,3 @@ def test_a_damaged_identity_is_named() -> None:
             assert "identity.json is damaged" in error.message
 
     run(main())
-
-
-def test_the_identity_is_renewed_at_half_of_its_life_with_a_new_key() -> None:
-    async def main() -> None:
-        async with world(agent_ttl=timedelta(seconds=30)) as w, joined(w) as running:
-            file = w.folder / "agent/private/identity.json"
-            seen = [json.loads(file.read_text())["svid"]]
-            begun = w.clock.monotonic()
-            while len(seen) < 5:
-                await w.tick()
-                svid = json.loads(file.read_text())["svid"]
-                if svid != seen[-1]:
-                    seen.append(svid)
-            assert 50 <= w.clock.monotonic() - begun <= 80  # four times 15 seconds
-            assert w.server.calls["RenewAgent"] == 4
-            assert w.server.nodes[TOKEN_ID].attested == 1
-            node = w.server.nodes[TOKEN_ID]
-            await w.eventually(lambda: node.pending is None)  # the new one is in use
-            assert not running.ended
-
-    run(main())
-
-
-def test_renewal_is_tried_again_while_the_server_is_away() -> None:
-    async def main() -> None:
-        async with world(agent_ttl=timedelta(seconds=60)) as w, joined(w) as running:
-            await w.server.stop()
-            for _ in range(180):  # beyond the middle of the life
-                await w.tick()
-            assert w.server.calls["RenewAgent"] == 0
-            await w.server.start()
-            await w.eventually(lambda: w.server.calls["RenewAgent"] > 0)
-            assert not running.ended
-
-    run(main())
-
-
-def test_a_reattestable_node_attests_again_instead_of_renewing() -> None:
-    async def main() -> None:
-        async with world(agent_ttl=timedelta(seconds=60), reattestable=True) as w, joined(w) as running:
-            await w.eventually(lambda: w.server.nodes[TOKEN_ID].attested == 1)
-            # A token serves once, so this one gets another server's opinion of what a token is.
-            w.server.tokens["token-1"] = None
-            await w.eventually(lambda: w.server.nodes[TOKEN_ID].attested == 2)
-            assert w.server.calls["RenewAgent"] == 0
-            assert not running.ended
-
-    run(main())
-
-
-def test_a_tainted_authority_makes_the_agent_renew_at_once() -> None:
-    async def main() -> None:
-        async with world() as w, joined(w):
-            old, w.server.active = w.server.active, w.server.prepare()
-            w.server.taint(old)
-            await w.eventually(lambda: w.server.calls["RenewAgent"] == 1)
-            for _ in range(80):
-                await w.tick()
-            assert w.server.calls["RenewAgent"] == 1
-
-    run(main())
-
-
-def test_a_server_that_signs_with_the_tainted_authority_is_not_asked_all_the_time() -> None:
-    async def main() -> None:
-        async with world() as w, joined(w):
-            w.server.taint(w.server.active)
-            await w.eventually(lambda: w.server.calls["RenewAgent"] == 1)
-            for _ in range(120):  # half a minute
-                await w.tick()
-            assert w.server.calls["RenewAgent"] == 1
-
-    run(main())
-
-
-def test_a_banned_agent_drops_everything_and_ends() -> None:
-    async def main() -> None:
-        async with world() as w:
-            w.server.add("e1", "/web", ME)
-            async with joined(w) as running, stream(w, running) as workload:
-                assert ids(await workload.next()) == ["/web"]
-                w.server.denial = Denial.AGENT_BANNED
-                told = await workload.end()
-                assert told.code is StatusCode.PERMISSION_DENIED
-                error = await running.end()
-                assert "it is banned" in error.message
-                assert error.reason.hint
-            assert stored(w.folder / "agent") == ["bundle.json", "lock"]
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    "denial",
-    [
-        Denial.AGENT_EXPIRED,
-        Denial.AGENT_NOT_ATTESTED,
-        Denial.AGENT_NOT_ACTIVE,
-        Denial.AGENT_MUST_REATTEST,
-    ],
-)
-def test_an_expelled_agent_that_cannot_attest_again_ends(denial: Denial) -> None:
-    async def main() -> None:
-        async with world() as w:
-            async with joined(w) as first:
-                assert first.running
-            async with agent(w) as running:
-                await running.synced()
-                w.server.denial = denial
-                error = await running.end()
-                assert f"the server refuses agent {TOKEN_ID}" in error.message
-                assert "finial server token generate" in error.reason.hint
-            assert stored(w.folder / "agent") == ["bundle.json", "lock"]
-
-    run(main())
-
-
-def test_an_evicted_agent_attests_again_if_it_can_and_its_workloads_notice_nothing() -> None:
-    async def main() -> None:
-        async with world(reattestable=True) as w:
-            w.server.add("e1", "/web", ME)
-            async with joined(w) as running, stream(w, running) as workload:
-                await workload.next()
-                del w.server.nodes[TOKEN_ID]
-                w.server.tokens["token-1"] = None
-                await w.eventually(lambda: TOKEN_ID in w.server.nodes)
-                await workload.quiet()
-                assert not running.ended
-
-    run(main())
-
-
-def test_an_evicted_agent_with_a_used_token_ends() -> None:
-    async def main() -> None:
-        async with world() as w, joined(w) as running:
-            w.server.tokens["token-1"] = b"used, long ago"
-            del w.server.nodes[TOKEN_ID]
-            error = await running.end()
-            assert "attesting again failed" in error.message
-            assert "already been used" in error.message
-
-    run(main())
-
-
-def test_a_refusal_without_details_is_waited_out() -> None:
-    async def main() -> None:
-        async with world() as w, joined(w) as running:
-            w.server.errors["SyncAuthorizedEntries"] = RpcError(StatusCode.PERMISSION_DENIED, "for now")
-            for _ in range(200):
-                await w.tick()
-            assert not running.ended
-            calls = w.server.calls["SyncAuthorizedEntries"]
-            assert 2 < calls < 12  # with ever longer pauses
-            w.server.errors.clear()
-            await w.eventually(lambda: w.server.calls["SyncAuthorizedEntries"] > calls)
-
-    run(main())
-
-
-def test_an_expired_identity_with_a_token_joins_anew() -> None:
-    async def main() -> None:
-        async with world() as w:
-            async with joined(w):
-                pass
-            await w.clock.advance(timedelta(hours=2))
-            error = await Agent(w, w.settings()).end()
-            assert error.message == f"the stored SVID of {TOKEN_ID} expired at 2026-11-24 13:00:00 UTC"
-            async with agent(w, join_token=w.server.token("token-2")) as running:
-                assert (await running.ready()).agent_id.path == "/spire/agent/join_token/token-2"
-
-    run(main())
-
-
-def test_an_identity_that_ends_while_the_server_is_away_ends_the_agent_after_the_last_svid() -> None:
-    async def main() -> None:
-        async with world(agent_ttl=timedelta(minutes=5), svid_ttl=timedelta(minutes=10)) as w:
-            w.server.add("e1", "/web", ME)
-            async with joined(w):
-                pass
-            async with agent(w) as running:
-                await running.synced()
-                async with stream(w, running) as workload:
-                    await workload.next()
-                    await w.server.stop()
-                    begun = w.clock.monotonic()
-                    error = await workload.end()
-                    assert error.code is StatusCode.UNAVAILABLE
-                    assert 500 < w.clock.monotonic() - begun < 620
-                    ended = await running.end()
-                    assert ended.reason.id == "agent-expired"
-
-    run(main())
-
-
-def test_settings_are_those_of_the_configuration() -> None:
-    assert AgentSettings(server=Tcp("a", 1)).node_attestor == "join_token"

@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from finial.core.bundle import BundleSet
+from finial.core.errors import Kind, Reason
 from finial.core.ids import SpiffeID
+from finial.core.selectors import Selector
 from finial.core.x509path import verify_x509
-from finial.rpc import Channel, RpcError, StatusCode
+from finial.plugin.workload import WorkloadProcess
+from finial.plugins.workload.unix import UnixAttestor, UnixAttestorError
+from finial.rpc import Channel, StatusCode
 from finial.wire.gen import grpc_health_v1 as health_pb
 from finial.wire.gen import workload as pb
 from support.agent_world import STEP, agent, ids, joined, stream, svids, world
@@ -223,9 +227,10 @@ def test_while_the_server_is_away_each_svid_is_served_to_its_end_and_not_beyond(
                 async with stream(w, running, BUNDLES) as late:
                     assert (await late.next()).bundles
                 await w.server.start()
+                signed = len(w.server.batches)
+                await w.eventually(lambda: len(w.server.batches) > signed)
                 async with stream(w, running) as back:
-                    await w.eventually(lambda: bool(w.server.batches[1:]))
-                    assert back
+                    assert ids(await back.next()) == ["/web"]
 
     run(main())
 
@@ -260,131 +265,6 @@ def test_order_and_hints() -> None:
                     shown = await caller.next()
                 assert ids(shown) == ["/first", "/third", "/second", "/hidden"]
                 assert [each.hint for each in shown.svids] == ["", "", "other", "main"]
-
-    run(main())
-
-
-def test_twelve_hundred_entries_are_synced_by_revision_and_signed_in_batches() -> None:
-    async def main() -> None:
-        async with world() as w:
-            for number in range(1_200):
-                w.server.add(f"e{number}", f"/w/{number}", f"unix:uid:{number + 10_000}")
-            w.server.add("mine", "/web", ME)
-            async with joined(w) as running:
-                assert w.server.calls["ids"] == 1_201
-                await w.eventually(lambda: sum(w.server.batches) == 1_201)
-                assert max(w.server.batches) == 500
-                async with stream(w, running) as caller:
-                    await caller.next()
-                    w.server.add("mine", "/web", ME, hint="h")
-                    del w.server.entries["e7"]
-                    assert (await caller.next()).svids[0].hint == "h"
-                    assert w.server.calls["ids"] == 1_202
-                    await w.eventually(lambda: sum(w.server.batches) == 1_202)
-
-    run(main())
-
-
-def test_exactly_a_page_and_one_more() -> None:
-    async def main() -> None:
-        async with world(page=10) as w:
-            for number in range(10):
-                w.server.add(f"e{number}", f"/{number}", ME, created_at=1_000 + number)
-            async with joined(w) as running, stream(w, running) as caller:
-                assert len((await caller.next()).svids) == 10
-                assert w.server.calls["ids"] == 0
-                w.server.add("e10", "/10", ME, created_at=2_000)
-                assert len((await caller.next()).svids) == 11
-                assert w.server.calls["ids"] == 1
-                w.server.add("e3", "/3", ME, created_at=5_000)  # made anew: the revision alone would not tell
-                assert w.server.entries["e3"].revision_number == 1
-                moved = await caller.next()
-                while len(moved.svids) < 11:
-                    moved = await caller.next()
-                assert ids(moved)[-1] == "/3"
-
-    run(main())
-
-
-def test_a_useless_entry_is_skipped() -> None:
-    async def main() -> None:
-        async with world() as w:
-            w.server.add("e1", "/web", ME)
-            w.server.add("e2", "/none")
-            w.server.add("e3", "/bad", "unix:")
-            w.server.add("e4", "", ME).ClearField("spiffe_id")
-            async with joined(w) as running, stream(w, running) as caller:
-                assert ids(await caller.next()) == ["/web"]
-                assert w.server.batches == [1]
-
-    run(main())
-
-
-def test_an_entry_signed_on_demand() -> None:
-    async def main() -> None:
-        async with world() as w:
-            lazy = {"additional_attributes": {"disable_x509_svid_prefetch": True}}
-            w.server.add("e1", "/web", ME, **lazy)
-            async with joined(w) as running:
-                for _ in range(40):
-                    await w.tick()
-                assert not w.server.batches
-                async with stream(w, running) as caller:
-                    assert ids(await caller.next()) == ["/web"]
-
-    run(main())
-
-
-def test_the_first_message_waits_for_a_signature_but_not_for_ever() -> None:
-    async def main() -> None:
-        async with world() as w:
-            w.server.add("e1", "/web", ME)
-            w.server.add("e2", "/db", ME, created_at=2_000)
-            w.server.unsigned = {"e1", "e2"}
-            async with joined(w) as running, stream(w, running) as caller:
-                assert (await caller.end()).code is StatusCode.UNAVAILABLE
-                w.server.unsigned = {"e2"}
-                async with stream(w, running) as partly:
-                    assert ids(await partly.next()) == ["/web"]
-                    w.server.unsigned = set()
-                    assert ids(await partly.next()) == ["/web", "/db"]
-
-    run(main())
-
-
-def test_goodbyes_of_the_server_are_not_noticed(caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        async with world() as w:
-            w.server.add("e1", "/web", ME)
-            async with joined(w) as running, stream(w, running) as caller:
-                await caller.next()
-                before = w.server.connections
-                for _ in range(3):
-                    await w.server.send_away()
-                    rounds = w.server.calls["SyncAuthorizedEntries"]
-                    await w.eventually(
-                        lambda rounds=rounds: w.server.calls["SyncAuthorizedEntries"] > rounds + 1
-                    )
-                assert w.server.connections == before + 3
-                assert not [each for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
-
-    run(main())
-
-
-def test_several_changes_in_one_sync_are_one_message() -> None:
-    async def main() -> None:
-        async with world() as w:
-            w.server.add("e1", "/web", ME)
-            w.server.federate("b.test")
-            async with joined(w) as running, stream(w, running) as caller:
-                await caller.next()
-                for number in range(5):
-                    w.server.add(f"n{number}", f"/{number}", ME, federates_with=["b.test"])
-                message = await caller.next()
-                while len(message.svids) < 6:
-                    raise AssertionError("the entries came one by one")
-                assert list(message.federated_bundles) == ["spiffe://b.test"]
-                await caller.quiet()
 
     run(main())
 
@@ -450,35 +330,6 @@ def test_streams_end_when_the_agent_stops() -> None:
     run(main())
 
 
-def test_a_foreign_bundle_that_is_none_leaves_the_last_good_one() -> None:
-    async def main() -> None:
-        async with world() as w:
-            good = w.server.federate("b.test")
-            w.server.add("e1", "/web", ME, federates_with=["b.test"])
-            async with joined(w) as running, stream(w, running) as caller:
-                await caller.next()
-                broken = w.server.foreign["b.test"]
-                broken.x509_authorities[0].asn1 = b"\x30\x03junk"
-                w.server.add("e1", "/web", ME, federates_with=["b.test"], hint="h")
-                message = await caller.next()
-                assert message.federated_bundles["spiffe://b.test"] == good.x509_authorities[0].der
-
-    run(main())
-
-
-def test_entries_go_even_when_bundles_cannot_be_had() -> None:
-    async def main() -> None:
-        async with world() as w:
-            w.server.add("e1", "/web", ME)
-            async with joined(w) as running, stream(w, running) as caller:
-                await caller.next()
-                w.server.errors["GetBundle"] = RpcError(StatusCode.INTERNAL, "broken")
-                del w.server.entries["e1"]
-                assert (await caller.end()).code is StatusCode.PERMISSION_DENIED
-
-    run(main())
-
-
 def test_many_calls_on_one_connection_leave_no_descriptors_behind() -> None:
     async def main() -> None:
         async with world() as w:
@@ -491,5 +342,26 @@ def test_many_calls_on_one_connection_leave_no_descriptors_behind() -> None:
                     await settle()
                     counts.append(len(list(Path("/proc/self/fd").iterdir())))
                 assert max(counts) == counts[0]
+
+    run(main())
+
+
+def test_a_caller_that_cannot_be_attested_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.server.add("e1", "/web", ME)
+            async with joined(w) as running, stream(w, running) as caller:
+                await caller.next()
+
+                async def fails(self: UnixAttestor, process: WorkloadProcess) -> tuple[Selector, ...]:
+                    raise UnixAttestorError(Reason("test", Kind.UNAVAILABLE), "no idea")
+
+                monkeypatch.setattr(UnixAttestor, "attest", fails)
+                async with stream(w, running) as other:
+                    error = await other.end()
+                    assert error.code is StatusCode.UNAVAILABLE
+                    assert error.message == "workload attestation failed"
+                w.server.add("e1", "/web", ME, hint="h")  # an open stream is attested before each push
+                assert (await caller.end()).message == "workload attestation failed"
 
     run(main())

@@ -1,0 +1,69 @@
+"""The exam of every workload attestor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from finial.core.errors import FinialError
+from finial.core.selectors import Selector
+from finial.plugin.workload import WorkloadAttestor, WorkloadProcess
+from finial.plugins.workload.unix import UnixAttestor
+from support.clock import ManualClock
+from support.processes import Child, child
+
+MAKERS: dict[str, Callable[[], WorkloadAttestor]] = {
+    "unix": lambda: UnixAttestor(discover_path=True, size_limit=0, clock=ManualClock()),
+}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def named(request: pytest.FixtureRequest) -> tuple[str, WorkloadAttestor]:
+    return request.param, MAKERS[request.param]()
+
+
+@contextmanager
+def held(of: Child) -> Iterator[WorkloadProcess]:
+    folder = os.open(f"/proc/{of.peer.pid}", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield WorkloadProcess(of.peer.pid, folder, of.peer.pidfd)
+    finally:
+        os.close(folder)
+
+
+def test_its_selectors_carry_its_name(named: tuple[str, WorkloadAttestor], tmp_path: Path) -> None:
+    name, attestor = named
+    with child(tmp_path) as other, held(other) as process:
+        found = asyncio.run(attestor.attest(process))
+    assert isinstance(found, tuple)
+    assert all(type(each) is Selector and each.type == name for each in found)
+    assert len(set(found)) == len(found)
+
+
+def test_it_answers_the_same_as_long_as_nothing_changes(
+    named: tuple[str, WorkloadAttestor], tmp_path: Path
+) -> None:
+    _, attestor = named
+
+    async def main(a: WorkloadProcess, b: WorkloadProcess) -> None:
+        answers = await asyncio.gather(*(attestor.attest(each) for each in (a, b, a, b)))
+        assert len(set(map(frozenset, answers))) == 1
+
+    with child(tmp_path) as other, held(other) as first, held(other) as second:
+        asyncio.run(main(first, second))
+
+
+def test_it_says_nothing_of_a_process_that_has_ended(
+    named: tuple[str, WorkloadAttestor], tmp_path: Path
+) -> None:
+    _, attestor = named
+    with child(tmp_path) as other, held(other) as process:
+        asyncio.run(attestor.attest(process))
+        other.tell("end")
+        with pytest.raises(FinialError):
+            asyncio.run(attestor.attest(process))

@@ -1,0 +1,173 @@
+"""Workload attestation on real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finial.agent import attest
+from finial.agent.attest import WorkloadAttestation, WorkloadAttestationError
+from finial.core.errors import FinialError, Kind, Reason
+from finial.core.selectors import Selector
+from finial.plugin.workload import WorkloadAttestor, WorkloadProcess
+from finial.runtime.peer import PeerProcess
+from support.processes import child
+
+BROKEN = Reason("test-broken", Kind.UNAVAILABLE)
+
+
+class Says:
+    """An attestor with one answer."""
+
+    def __init__(self, *values: str, kind: str = "test") -> None:
+        self.answer = tuple(Selector(kind, value) for value in values)
+        self.asked = 0
+
+    async def attest(self, process: WorkloadProcess) -> tuple[Selector, ...]:
+        self.asked += 1
+        assert process.read("stat").startswith(f"{process.pid} ".encode())
+        return self.answer
+
+
+class Fails:
+    async def attest(self, process: WorkloadProcess) -> tuple[Selector, ...]:
+        raise FinialError(BROKEN, "cannot tell")
+
+
+class Hangs:
+    async def attest(self, process: WorkloadProcess) -> tuple[Selector, ...]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def ask(
+    attestors: Mapping[str, WorkloadAttestor], peer: PeerProcess | None, **more: Any
+) -> frozenset[Selector]:
+    async def main() -> frozenset[Selector]:
+        attestation = WorkloadAttestation(attestors, **more)
+        with attestation.caller(peer) as caller:
+            return await attestation.selectors(caller)
+
+    return asyncio.run(main())
+
+
+def test_the_selectors_of_all_attestors_are_merged(tmp_path: Path) -> None:
+    attestors = {"a": Says("1", "2"), "b": Says("3", kind="other"), "c": Says()}
+    with child(tmp_path) as other:
+        assert ask(attestors, other.peer) == {
+            Selector("test", "1"),
+            Selector("test", "2"),
+            Selector("other", "3"),
+        }
+
+
+def test_one_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None:
+    with child(tmp_path) as other:
+        assert ask({"a": Fails(), "b": Says("1")}, other.peer) == {Selector("test", "1")}
+        with pytest.raises(WorkloadAttestationError, match="cannot tell"):
+            ask({"a": Fails(), "b": Fails()}, other.peer)
+
+
+def test_one_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attest, "_DEADLINE", attest._DEADLINE / 1_000)
+    with child(tmp_path) as other, pytest.raises(WorkloadAttestationError, match="takes too long"):
+        ask({"a": Hangs()}, other.peer)
+
+
+def test_a_process_of_a_foreign_namespace_is_refused() -> None:
+    for peer in (None, PeerProcess(0, 0, 0, -1)):
+        with pytest.raises(WorkloadAttestationError, match="foreign pid namespace"):
+            ask({"a": Says("1")}, peer)
+
+
+def test_a_process_that_has_ended_is_refused(tmp_path: Path) -> None:
+    with child(tmp_path) as other:
+        other.tell("end")
+        with pytest.raises(WorkloadAttestationError, match="has ended"):
+            ask({"a": Says("1")}, other.peer)
+
+
+def test_a_process_that_ends_between_two_questions_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        attestation = WorkloadAttestation({"a": Says("1")})
+        with child(tmp_path) as other, attestation.caller(other.peer) as caller:
+            assert await attestation.selectors(caller)
+            other.tell("end")
+            with pytest.raises(WorkloadAttestationError, match="has ended"):
+                await attestation.selectors(caller)
+
+    asyncio.run(main())
+
+
+def test_a_process_that_ends_while_it_is_attested_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        with child(tmp_path) as other:
+
+            class Kills(Says):
+                async def attest(self, process: WorkloadProcess) -> tuple[Selector, ...]:
+                    answer = await super().attest(process)
+                    other.tell("end")
+                    return answer
+
+            attestation = WorkloadAttestation({"a": Kills("1")})
+            with attestation.caller(other.peer) as caller:
+                with pytest.raises(WorkloadAttestationError, match="has ended"):
+                    await attestation.selectors(caller)
+                with pytest.raises(OSError, match="No such process"):
+                    caller.process.read("status")  # the handle shows no successor
+
+    asyncio.run(main())
+
+
+def test_a_process_that_ends_while_its_folder_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+    with child(tmp_path) as other:
+
+        def opened(*arguments: Any, **named: Any) -> int:
+            descriptor = real(*arguments, **named)
+            other.tell("end")
+            return descriptor
+
+        monkeypatch.setattr(os, "open", opened)
+        with pytest.raises(WorkloadAttestationError, match="has ended"):
+            ask({"a": Says("1")}, other.peer)
+
+
+def test_calls_of_one_connection_share_a_handle_which_the_last_one_closes(tmp_path: Path) -> None:
+    attestation = WorkloadAttestation({"a": Says("1")})
+    with child(tmp_path) as other:
+        with attestation.caller(other.peer) as first:
+            with attestation.caller(other.peer) as second:
+                assert first is second
+            os.fstat(first.process.folder)
+            handle = first.process.folder
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(handle)
+        with attestation.caller(other.peer) as third:
+            assert third is not first
+
+
+def test_without_descriptors_new_callers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with child(tmp_path) as other:
+        monkeypatch.setattr(os, "open", full)
+        with pytest.raises(WorkloadAttestationError, match="no file descriptors left"):
+            ask({"a": Says("1")}, other.peer)
+
+
+def test_process_folders_may_be_elsewhere(tmp_path: Path) -> None:
+    with child(tmp_path) as other:
+        (tmp_path / str(other.peer.pid)).symlink_to(f"/proc/{other.peer.pid}")
+        assert ask({"a": Says("1")}, other.peer, proc=tmp_path)
+        with pytest.raises(WorkloadAttestationError, match="No such file"):
+            ask({"a": Says("1")}, other.peer, proc=tmp_path / "nowhere")
