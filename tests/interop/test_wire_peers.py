@@ -21,7 +21,6 @@ from finial.wire.gen import grpc_reflection_v1 as reflection_pb
 from finial.wire.health import HealthState, check_route, health_routes, whole_process
 from finial.wire.reflection import reflection_routes
 from finial.wire.status import error_from
-from interop.peers import require
 
 _PATIENCE = timedelta(seconds=60)
 _HEALTH = "grpc.health.v1.Health"
@@ -36,11 +35,6 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
             await main
 
     asyncio.run(bounded())
-
-
-@pytest.fixture(scope="module")
-def wirepeer() -> Path:
-    return require("wirepeer")
 
 
 @asynccontextmanager

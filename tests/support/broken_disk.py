@@ -34,7 +34,18 @@ async def failing_fsync(pid: int) -> AsyncIterator[None]:
         pid: Of the process.
     """
     injection = "inject=fsync,fdatasync:error=EIO"
-    command = ["strace", "-f", "-p", str(pid), "-o", os.devnull, "-e", "trace=fsync,fdatasync", "-e", injection]
+    command = [
+        "strace",
+        "-f",
+        "-p",
+        str(pid),
+        "-o",
+        os.devnull,
+        "-e",
+        "trace=fsync,fdatasync",
+        "-e",
+        injection,
+    ]
     tracer = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     assert tracer.stderr is not None
     try:

@@ -122,6 +122,12 @@ class Ledger:
         entry.id = name
         return entry
 
+    async def writes(self) -> None:
+        """See that the server takes a write."""
+        name = f"written-{len(self.entries)}"
+        call = self.server.control.create(self.message(name, 0))
+        assert await self.bring([self.entry(name)], 0, call)
+
     async def join(self, node: Fact, key: Key | None = None) -> None:
         """Attest a node by its token, with its own key or another one.
 

@@ -116,7 +116,7 @@ class _Snapshot:
 
 
 class _Task(Protocol):
-    def figures(self, count: int) -> Answer: ...
+    def figures(self, order: Order) -> Answer: ...
 
     def stop(self) -> None: ...
 
@@ -154,7 +154,7 @@ class _Watching:
             self._grown.wait_for(lambda: len(self._news[kind]) >= number)
             return self._news[kind][number - 1]
 
-    def figures(self, count: int) -> Answer:
+    def figures(self, order: Order) -> Answer:
         with self._grown:
             return {f"{kind}s": len(news) for kind, news in self._news.items()}
 
@@ -192,10 +192,16 @@ class _Tally:
             self.errors[_words(error)] += 1
             self.grown.notify_all()
 
-    def figures(self, count: int) -> Answer:
-        """How it stands once so many connections were tried, or no more will be."""
+    def figures(self, order: Order) -> Answer:
+        """How it stands once there were as many as ordered, or there will be no more."""
+
+        def enough() -> bool:
+            tried: bool = self.ok + self.failed >= order.get("count", 0)
+            seen: bool = len(self.own) >= order.get("own", 0) and len(self.peer) >= order.get("peer", 0)
+            return tried and seen
+
         with self.grown:
-            self.grown.wait_for(lambda: self.ended or self.ok + self.failed >= count)
+            self.grown.wait_for(lambda: self.ended or enough())
             return {
                 "ok": self.ok,
                 "failed": self.failed,
@@ -360,10 +366,10 @@ class _Program:
                 dialling.start(self._source(order), order)
                 return {}
             case "watched" | "served" | "dialled":
-                return self._tasks[name].figures(order.get("count", 0))
+                return self._tasks[name].figures(order)
             case "stop":
                 self._tasks[name].stop()
-                return self._tasks[name].figures(0)
+                return self._tasks[name].figures({})
             case other:
                 raise ValueError(f"no operation {other!r}")
 

@@ -65,6 +65,12 @@ class Stream:
         assert isinstance(last, Updated)
         return last.value.svid.leaf.serial
 
+    @property
+    def revocations(self) -> int:
+        """How often it was told that it is nobody any more; not counted is that it was nobody yet."""
+        kinds = [type(each) for each in self.news]
+        return kinds[kinds.index(Updated) :].count(Revoked) if Updated in kinds else 0
+
     async def identified(self, *ids: str) -> None:
         """Wait until this process is these, and no others; what it got is verified."""
         await self._until(lambda: sorted(self.ids) == sorted(ids), f"to be {ids}")
