@@ -4,28 +4,46 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Enough to run the product, and quicker to have.
+RUNS := $(VENV)/.runs
 # Where every branch has to be taken.
 EXACT := src/finial/core/*,src/finial/wire/*,src/finial/server/ca/*
-# Inputs for each parser in `make soak`.
+# In `make soak`: inputs for each parser, and rounds of kills.
 COUNT ?= 1000000
+ROUNDS ?= 100
 
-.PHONY: help test lint interop soak bench fuzz protos format clean
+.PHONY: help demo test lint interop soak bench fuzz protos format clean
 
 help:
+	@echo "make demo     a server, an agent and workloads on this machine, in a minute of reading"
 	@echo "make test     all tests that need nothing but Python, with the coverage gates"
 	@echo "make lint     style, types, layers, sizes, generated files"
 	@echo "make interop  tests against SPIRE, go-spiffe, py-spiffe, grpc-go (builds its peers once; needs Go)"
-	@echo "make soak     long runs: a million fuzz inputs for each parser (COUNT=... for another number)"
+	@echo "make soak     long runs: fuzz inputs (COUNT=...), kills (ROUNDS=..., SEED=... to repeat), ten minutes of rotation"
 	@echo "make bench    figures beside a grpc-go server in the same run (needs Go)"
 	@echo "make protos   rebuild the protobuf descriptors from src/finial/wire/proto"
 	@echo "make format   let ruff put the code into shape"
 
-$(READY): pyproject.toml constraints.txt
+# Installs into the virtual environment what EXTRAS names.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Finial needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+endef
+
+$(RUNS): EXTRAS := server,agent
+$(RUNS): pyproject.toml constraints.txt
+	$(install)
 	touch $@
+
+$(READY): EXTRAS := dev
+$(READY): pyproject.toml constraints.txt
+	$(install)
+	touch $(RUNS) $@
+
+demo: $(RUNS)
+	@$(PY) -m demo
 
 test: $(READY)
 	$(PY) -m coverage erase
@@ -47,6 +65,8 @@ interop: $(READY)
 
 soak: $(READY)
 	cd tests && $(abspath $(PY)) -m fuzz --target all --count $(COUNT)
+	ROUNDS=$(ROUNDS) $(PY) -m pytest -s tests/fault/test_kills.py
+	$(PY) -m pytest -s tests/soak
 
 bench: $(READY)
 	$(PY) -m bench.rpc

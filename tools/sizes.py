@@ -9,7 +9,7 @@ from pathlib import Path
 
 FILE_LINES = 400
 FUNCTION_LINES = 60
-ROOTS = ("src", "tests", "tools", "bench")
+ROOTS = ("src", "tests", "tools", "bench", "demo")
 GENERATED = "src/finial/wire/gen/"
 # A file that needs more says why in its first line, with this word.
 EXCEPTION = "oversized:"

@@ -45,16 +45,19 @@ def output_option(function: F) -> F:
     )(function)
 
 
-def settings_options(cls: type[Settings]) -> Callable[[F], F]:
+def settings_options(cls: type[Settings], *, config: bool = True) -> Callable[[F], F]:
     """`--config` and an option for each setting of a class.
 
     Args:
         cls: Made by `settings`.
+        config: Whether there is `--config`; a command without it gets its file in another way.
     """
 
     def decorate(function: F) -> F:
         for row in reversed([row for row in rows(cls) if row.option]):
             function = _setting_option(row)(function)
+        if not config:
+            return function
         return click.option("--config", type=FILE, metavar="FILE", help="A TOML file of settings.")(function)
 
     return decorate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from finial.core.errors import FinialError, RefusedError
+from finial.runtime.text import visible
 
 # Which extra brings a module that may be missing.
 _EXTRAS = {
@@ -32,8 +33,8 @@ def expected(error: BaseException) -> bool:
 
 
 def sentence(message: str, hint: str = "") -> str:
-    """A message and the next step on one line."""
-    line = " ".join(message.split())
+    """A message and the next step on one line; what a terminal would obey is spelled out."""
+    line = visible(" ".join(message.split()))
     if not hint:
         return line
     end = "" if line.endswith((".", "!", "?")) else "."

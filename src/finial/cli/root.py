@@ -27,6 +27,7 @@ class Invocation:
     lazy={
         "server": Lazy("finial.cli.root:server", "Run a server and administer it."),
         "agent": Lazy("finial.cli.root:agent", "Run an agent and ask it for identities."),
+        "dev": Lazy("finial.cli.dev.run:dev", "Run both on a laptop, with identities from a small file."),
     },
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")

@@ -8,24 +8,26 @@ from datetime import UTC, datetime
 
 import click
 
+from finial.runtime.text import visible
+
 PRETTY, JSON = "pretty", "json"
 
 
 def say(text: str) -> None:
-    """A line on standard output."""
-    click.echo(text)
+    """One or more lines on standard output; what a terminal would obey is spelled out."""
+    click.echo(visible(text, keep="\n"))
 
 
 def note(text: str) -> None:
     """A line for people on standard error, where it does not mix with output."""
-    click.echo(f"finial: {text}", err=True)
+    click.echo(f"finial: {visible(text)}", err=True)
 
 
 def block(lines: Iterable[tuple[str, str]]) -> str:
-    """Names and values below each other, aligned."""
+    """Names and values below each other, aligned; no value can look like a further line."""
     pairs = list(lines)
     width = max(len(name) for name, _ in pairs)
-    return "\n".join(f"{name.ljust(width)} : {value}".rstrip() for name, value in pairs)
+    return "\n".join(f"{name.ljust(width)} : {visible(value)}".rstrip() for name, value in pairs)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -35,6 +37,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         head: Names of the columns.
         rows: As many values each.
     """
+    rows = [[visible(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(head, rows)
         return

@@ -40,6 +40,13 @@ def first(svids: Sequence[X509SVID]) -> X509SVID:
     return svids[0]
 
 
+_BROKEN = Reason(
+    "source-broken",
+    Kind.INTERNAL,
+    hint="The log has the details; a process that gives up its user must still be able to read its packages.",
+)
+
+
 class SourceError(FinialError):
     """A source has nothing to give."""
 
@@ -207,6 +214,13 @@ class X509Source:
             self._end(SourceError(_NOT_OPEN, "the client of the source was closed"))
         except FinialError as error:
             self._end(error)
+        except Exception as error:  # noqa: BLE001 - logged, and told to whoever waits
+            # Whoever waits has to be told, or would wait for updates that never come.
+            _log.exception("following the Workload API failed")
+            message = f"following the Workload API at {self._client.address} failed: {type(error).__name__}"
+            failure = SourceError(_BROKEN, message)
+            failure.__cause__ = error
+            self._end(failure)
 
     def _take(self, event: Updated[X509Context] | Revoked) -> None:
         if isinstance(event, Revoked):

@@ -13,6 +13,7 @@ verified is not: `verify_mode`, `check_hostname` and further roots have no effec
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,13 +21,16 @@ from typing import Any, Protocol
 
 from finial.core.bundle import BundleSet, BundleSource
 from finial.core.errors import FinialError, Kind, Reason
-from finial.core.ids import SpiffeID
+from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.match import Matcher
+from finial.core.x509cert import Certificate
 from finial.core.x509path import VerifiedX509
 from finial.core.x509svid import X509SVID
 from finial.runtime.clock import Clock, SystemClock
 from finial.runtime.tls import KeyPair, harden, load_identity
 from finial.sdk.handshake import HandshakeContext, Judge, JudgedObject, JudgedSocket
+
+_log = logging.getLogger("finial.sdk")
 
 _IDENTITY = Reason(
     "tls-identity",
@@ -164,10 +168,12 @@ class FollowingContext(ssl.SSLContext):
 
     def _build(self, material: _Material) -> HandshakeContext:
         fresh = HandshakeContext(self.protocol, self.wrap_socket, judge=self._judge)
-        roots = [root.der for bundle in material.bundles.values() for root in bundle.x509_authorities]
         svid = material.svid
         try:
-            harden(fresh, roots)
+            harden(fresh)
+            for domain, bundle in material.bundles.items():
+                for root in bundle.x509_authorities:
+                    _trust(fresh, root, domain)
             if svid is not None:
                 load_identity(fresh, KeyPair(svid.chain_pem(), svid.key_pem()))
             fresh.options |= self.options
@@ -269,6 +275,15 @@ def peer_of(connection: object) -> VerifiedX509:
 def peer_id(connection: object) -> SpiffeID:
     """The SPIFFE ID of a connection's peer; takes and raises what `peer_of` does."""
     return peer_of(connection).id
+
+
+def _trust(context: ssl.SSLContext, authority: Certificate, trust_domain: TrustDomain) -> None:
+    """What one trust domain publishes must not keep a workload from talking to all others."""
+    try:
+        context.load_verify_locations(cadata=authority.der)
+    except ssl.SSLError:
+        # OpenSSL reads less than we do: nobody can prove anything by this one.
+        _log.warning("OpenSSL cannot read an authority of %s: nobody below it is trusted", trust_domain)
 
 
 def _source(svids: SVIDSource | X509SVID) -> SVIDSource:

@@ -13,6 +13,11 @@ def test_an_error_is_one_line_with_the_next_step() -> None:
     assert error_lines(FinialError(PLAIN, "it is wrong")) == ["finial: error: it is wrong"]
 
 
+def test_a_terminal_obeys_no_error_of_a_server() -> None:
+    (line,) = error_lines(FinialError(PLAIN, "refused: \x1b[2J"))
+    assert line == "finial: error: refused: \\x1b[2J"
+
+
 def test_each_finding_is_a_line() -> None:
     error = RefusedError([Finding(HINTED, "one", "here"), Finding(PLAIN, "two")])
     assert error_lines(error) == ["finial: error: here: one. Do that.", "finial: error: two"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from finial.cli.inputs import only, unix_time
-from finial.cli.show import instant, table
+from finial.cli.show import block, instant, note, say, table
 
 LONG = "spiffe://example.org/" + "x" * 200
 
@@ -29,6 +29,23 @@ def test_a_table_is_drawn_on_a_terminal(
     out = capsys.readouterr().out
     assert "[red]a[/red]" in out  # text, not markup
     assert "──" in out
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_obeys_nothing_that_an_agent_or_an_entry_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    table(["VERSION"], [["\x1b]0;owned\x07\r"]])
+    say(block([("Hint", "x\nAdmin : no\x1b[1A")]))
+    say("* spiffe://\x1b[2J")
+    note("no identity: \x1b[2J\r")
+    told = capsys.readouterr()
+    for obeyed in ("\x1b]", "\x1b[1A", "\x1b[2J", "\x07", "\r"):
+        assert obeyed not in told.out + told.err
+    assert "\\x1b]0;owned\\x07" in told.out
+    assert "Hint : x\\nAdmin : no\\x1b[1A" in told.out.splitlines()
 
 
 def test_times_are_for_people() -> None:

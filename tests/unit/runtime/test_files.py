@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -45,6 +46,49 @@ def test_an_existing_folder_keeps_its_permissions(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o711)
     files.folder(tmp_path / "data", 0o700)
     assert _mode(tmp_path / "data") == 0o711
+
+
+def test_nobody_else_may_write_in_parents_that_are_made(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        files.folder(tmp_path / "lib" / "finial" / "agent", 0o755)
+    finally:
+        os.umask(old)
+    assert [_mode(tmp_path / name) for name in ("lib", "lib/finial", "lib/finial/agent")] == [0o755] * 3
+
+
+def test_a_private_folder_that_was_opened_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "private"
+    assert files.private_folder(path) == path
+    path.chmod(0o770)  # as those do who give a volume to a group
+    files.private_folder(path)
+    assert _mode(path) == 0o700
+    path.chmod(0o750)
+
+    def refused(self: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    with pytest.raises(FileError, match="cannot close to others .*private: Operation not permitted"):
+        files.private_folder(path)
+
+
+def test_a_file_that_may_not_be_looked_for_is_not_taken_for_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.read_if_there(tmp_path / "absent") is None
+    (tmp_path / "file").touch()
+    assert files.read_if_there(tmp_path / "file" / "below") is None
+
+    def refused(self: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(FileError, match="cannot read .*absent: Permission denied"):
+        files.read_if_there(tmp_path / "absent")
 
 
 def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:

@@ -40,6 +40,17 @@ def test_an_event_cannot_forge_another_line() -> None:
     assert stream.getvalue().count("\n") == 1
 
 
+def test_a_terminal_obeys_no_event_and_no_exception() -> None:
+    stream = io.StringIO()
+    log.start("info", stream=stream)
+    try:
+        int("\x1b[2J\r")
+    except ValueError:
+        _log.exception("from \x1b[2J\r")
+    assert not {"\x1b", "\r"}.intersection(stream.getvalue())
+    assert "from \\x1b[2J\\r\nTraceback" in stream.getvalue()
+
+
 def test_json_is_one_object_a_line() -> None:
     stream = io.StringIO()
     log.start("debug", as_json=True, stream=stream)

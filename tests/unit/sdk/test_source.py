@@ -269,3 +269,18 @@ def test_tls_follows_a_source() -> None:
                 assert leaves == [LEAF.der, renewed.der]
 
     run(main())
+
+
+def test_an_unexpected_failure_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("google.protobuf.struct_pb2")
+
+    async def main() -> None:
+        async with serving(FakeWorkloadAPI([GOOD])) as address:
+            monkeypatch.setattr(WorkloadClient, "watch_x509", broken)
+            with pytest.raises(SourceError, match="failed: ModuleNotFoundError") as caught:
+                async with X509Source(client(address)):
+                    pass
+            assert "read its packages" in caught.value.reason.hint
+
+    run(main())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from finial.core.bundle import Bundle
 from finial.core.errors import FinialError, Kind, Reason
 from finial.core.match import ANY_ID, ExactID, MemberOf
 from finial.core.x509svid import X509SVID
@@ -222,3 +223,14 @@ def test_an_svid_without_its_key_cannot_be_shown() -> None:
 def test_peer_id_asks_for_a_connection_of_ours() -> None:
     with pytest.raises(FinialError, match="no SPIFFE ID"):
         peer_id(object())
+
+
+def test_what_one_domain_publishes_keeps_nobody_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    (theirs,) = BOTH[forge.B].x509_authorities
+    odd = Bundle(trust_domain=forge.B, x509_authorities=(forge.unreadable_to_openssl(forge.B), theirs))
+    bundles = BOTH.with_bundle(odd)
+    with shaken(server_context(db(), bundles, ANY_ID), client_context(web(), bundles, ANY_ID)) as it:
+        assert peer_id(it.client) == DB
+    with shaken(server_context(db(), bundles, ANY_ID), client_context(foreign(), bundles, ANY_ID)) as it:
+        assert peer_id(it.server) == FOREIGN
+    assert "OpenSSL cannot read an authority of b.test: nobody below it is trusted" in caplog.messages

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 
 _WORD = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _KEY = rf"{_WORD}(?:[ \t]*\.[ \t]*{_WORD})*"
-_HEADER = re.compile(rf"[ \t]*\[\[?[ \t]*({_KEY})[ \t]*\]\]?")
+_HEADER = re.compile(rf"[ \t]*\[(\[?)[ \t]*({_KEY})[ \t]*\]\]?")
 _PAIR = re.compile(rf"[ \t]*({_KEY})[ \t]*=")
 # Whatever can hold a line break or a bracket inside, as one piece.
 _PIECE = re.compile(
     r'"""(?:[^\\]|\\.)*?"""+|\'\'\'.*?\'\'\'+|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|.',
     re.DOTALL,
 )
+# What leads from a table or list to what it holds.
+_LAST_STEP = re.compile(r"(?:\.[^.\[\]]*|\[[0-9]+\])\Z")
 _AT = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
@@ -39,7 +41,8 @@ class Document:
     Args:
         name: Of the file, for messages; empty for no file.
         table: Its content.
-        lines: On which line each key stands, by its path with dots.
+        lines: On which line each key stands, by its path with dots. In a list of tables `many[1].key` is in
+            the second one; without a number it is the first line where the key stands.
     """
 
     name: str = ""
@@ -49,8 +52,8 @@ class Document:
     def where(self, key: str) -> str:
         """File, line and key path: `server.toml:3: ca_ttl`."""
         at, line = key, self.lines.get(key)
-        while line is None and "." in at:  # inside an inline table: the line of what holds it
-            at = at.rpartition(".")[0]
+        while line is None and (holder := _LAST_STEP.sub("", at)) != at:  # inline: the line of what holds it
+            at = holder
             line = self.lines.get(at)
         return f"{self.name}:{line}: {key}" if line else f"{self.name}: {key}"
 
@@ -79,16 +82,33 @@ def read_document(name: str, text: str) -> Document:
 
 def _keys(text: str) -> Iterator[tuple[str, int]]:
     """Each key path and table with its line; the text is known to be TOML."""
-    at, table = 0, ""
+    at, table, lists = 0, "", dict[str, int]()
     while at < len(text):
         line = text.count("\n", 0, at) + 1
         header, pair = _HEADER.match(text, at), _PAIR.match(text, at)
         if header is not None:
-            table = _path(header[1])
+            table = _path(header[2])
+            if header[1]:
+                lists = {path: last for path, last in lists.items() if not path.startswith(f"{table}.")}
+                lists[table] = lists.get(table, -1) + 1
             yield table, line
+            yield _numbered(table, lists), line
         elif pair is not None:
-            yield ".".join(filter(None, (table, _path(pair[1])))), line
+            key = _path(pair[1])
+            for holder in dict.fromkeys((table, _numbered(table, lists))):
+                yield ".".join(filter(None, (holder, key))), line
         at = _end_of_statement(text, at)
+
+
+def _numbered(table: str, lists: Mapping[str, int]) -> str:
+    """The path of a table with the number of each list's table on the way that it is in."""
+    plain = numbered = ""
+    for word in table.split("."):
+        plain = f"{plain}.{word}" if plain else word
+        numbered = f"{numbered}.{word}" if numbered else word
+        if plain in lists:
+            numbered += f"[{lists[plain]}]"
+    return numbered
 
 
 def _path(key: str) -> str:

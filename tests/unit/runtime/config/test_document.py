@@ -28,7 +28,17 @@ key = "x"
 deep = 2
 [[many]]
 a = 1
-last = 1979-05-27'''
+last = 1979-05-27
+[[many]]
+a = 2
+[many.part]
+b = 1
+[[many.deep]]
+c = 1
+[[many]]
+[[many.deep]]
+c = 2
+inline = [{ d = 1 }, { d = 2 }]'''
 
 
 @pytest.mark.parametrize(
@@ -47,6 +57,14 @@ last = 1979-05-27'''
         ("table.sub.deep", 22),
         ("many.a", 24),
         ("many.last", 25),
+        ("many[0].last", 25),
+        ("many[1]", 26),
+        ("many[1].a", 27),
+        ("many[1].absent", 26),
+        ("many[1].part.b", 29),
+        ("many[1].deep[0].c", 31),
+        ("many[2].deep[0].c", 34),
+        ("many[2].deep[0].inline[1].d", 35),
     ],
 )
 def test_the_line_of_each_key_is_known(key: str, line: int) -> None:

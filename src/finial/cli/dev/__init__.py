@@ -1,0 +1,1 @@
+"""`finial dev`: a whole trust domain for a laptop, in one process."""
