@@ -15,7 +15,7 @@ from finial.core.selectors import Selector
 from finial.plugin.workload import WorkloadAttestor, WorkloadProcess
 from finial.plugins.workload.unix import UnixAttestor
 from support.clock import ManualClock
-from support.processes import Child, child
+from support.processes import NOBODY, Child, child
 
 MAKERS: dict[str, Callable[[], WorkloadAttestor]] = {
     "unix": lambda: UnixAttestor(discover_path=True, size_limit=0, clock=ManualClock()),
@@ -31,7 +31,7 @@ def named(request: pytest.FixtureRequest) -> tuple[str, WorkloadAttestor]:
 def held(of: Child) -> Iterator[WorkloadProcess]:
     folder = os.open(f"/proc/{of.peer.pid}", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield WorkloadProcess(of.peer.pid, folder, of.peer.pidfd)
+        yield WorkloadProcess(of.peer.pid, folder, of.peer.pidfd, of.peer.uid, of.peer.gid)
     finally:
         os.close(folder)
 
@@ -67,3 +67,19 @@ def test_it_says_nothing_of_a_process_that_has_ended(
         other.tell("end")
         with pytest.raises(FinialError):
             asyncio.run(attestor.attest(process))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may change users")
+@pytest.mark.parametrize("change", [f"effective {NOBODY}", f"user {NOBODY} {NOBODY}", f"user 0 {NOBODY}"])
+def test_it_never_tells_of_a_user_that_did_not_connect(
+    named: tuple[str, WorkloadAttestor], tmp_path: Path, change: str
+) -> None:
+    name, attestor = named
+    with child(tmp_path) as other, held(other) as process:
+        before = asyncio.run(attestor.attest(process))
+        other.tell(change)
+        try:
+            after = asyncio.run(attestor.attest(process))
+        except FinialError:
+            return
+        assert set(after) <= set(before), name

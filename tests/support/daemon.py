@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,15 @@ _LINE = 1 << 20
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port of the loopback address that nobody listens on at the moment.
+
+    It is below those that the system gives to whoever connects, so that a server which has been killed finds
+    it free again.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Daemon:
@@ -53,7 +60,11 @@ class Daemon:
         self._news = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()  # nobody else will
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -288,3 +288,12 @@ def flipped(der: bytes, at: int, bit: int = 1) -> bytes:
     changed = bytearray(der)
     changed[at] ^= bit
     return bytes(changed)
+
+
+def unreadable_to_openssl(domain: TrustDomain = A) -> Certificate:
+    """An authority that we can read, and OpenSSL cannot: its name is text of a kind that nobody knows."""
+    der = root("odd", domain).der
+    common_name = bytes.fromhex("0603550403")
+    odd = der.replace(common_name + b"\x0c", common_name + b"\x77")
+    assert odd != der
+    return Certificate.parse(odd)

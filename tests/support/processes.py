@@ -15,8 +15,15 @@ from pathlib import Path
 
 from finial.runtime.peer import PeerProcess, peer_process
 
+NOBODY = 65534
+
 _CHILD = """
 import os, socket, sys
+user = int(sys.argv[2])
+if user != os.getuid():
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
 connection.set_inheritable(True)
@@ -65,8 +72,8 @@ class Child:
 
 
 @contextmanager
-def child(folder: Path) -> Iterator[Child]:
-    """A child that has connected to a socket in this folder."""
+def child(folder: Path, *, user: int | None = None) -> Iterator[Child]:
+    """A child that has connected to a socket in this folder; as another user where one is named."""
     path = folder / "socket"
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -74,7 +81,7 @@ def child(folder: Path) -> Iterator[Child]:
         path.chmod(0o777)
         listener.listen()
         with subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(path)],
+            [sys.executable, "-c", _CHILD, str(path), str(os.getuid() if user is None else user)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

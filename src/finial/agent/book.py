@@ -167,6 +167,10 @@ class Book:
         """The SVID of an entry."""
         return self._held.get(entry_id)
 
+    def failing(self, entry_id: str) -> bool:
+        """Whether the last try to have an entry's SVID signed came to nothing."""
+        return entry_id in self._retries
+
     @property
     def waiting(self) -> bool:
         """Whether an SVID waits for a bundle that it verifies under."""

@@ -39,7 +39,8 @@ class Content:
     Args:
         entitled: Whether any entry is for it.
         message: The encoded response; None when there is nothing to fill one with.
-        complete: Whether nothing is missing that will come.
+        complete: Whether it is not worth to wait for what is missing: there is nothing, or others are there
+            and it has failed already.
     """
 
     entitled: bool
@@ -121,10 +122,11 @@ class Cache:
         if self.book.demand(entries):
             self.work.set()
         ready = [(entry, held) for entry in entries if (held := self._valid(entry)) is not None]
-        complete = len(ready) == len(entries)
         if not ready:
-            return Content(bool(entries), None, complete)
+            return Content(bool(entries), None, complete=not entries)
         key = tuple(entry.id for entry, _ in ready)
+        missing = {entry.id for entry in entries}.difference(key)
+        complete = all(self.book.failing(entry_id) for entry_id in missing)
         message = self._messages.get(key)
         if message is None:
             own = self.book.bundle

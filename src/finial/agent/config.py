@@ -63,6 +63,7 @@ class AgentSettings(Settings):
         "How often entries and bundles are fetched from the server.",
         default=timedelta(seconds=5),
         least=timedelta(milliseconds=100),
+        most=timedelta(hours=1),
         reload=Reload.LIVE,
     )
     availability_target: timedelta | None = setting(

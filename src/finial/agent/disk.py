@@ -55,7 +55,7 @@ class Disk:
 
     def __init__(self, path: Path) -> None:
         self.path = files.folder(path, FOLDER)
-        private = files.folder(path / "private")
+        private = files.private_folder(path / "private")
         self._identity = private / "identity.json"
         self._attest_key = private / "attest-key.pem"
         self._bundle = path / "bundle.json"

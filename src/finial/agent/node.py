@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from finial.agent.attest_node import TRANSIENT, AttestationError, Proof, attest
+from finial.agent.attest_node import JOIN_TOKEN, TRANSIENT, AttestationError, Proof, attest
 from finial.agent.disk import Disk
 from finial.agent.fetch import CALL_DEADLINE, fetch_bundle
-from finial.agent.identity import NodeIdentity, make_csr, new_key
+from finial.agent.identity import Key, NodeIdentity, make_csr, new_key
 from finial.agent.link import Link
 from finial.agent.standing import Standing, expelled, standing_of
 from finial.agent.translate import read_svid
@@ -20,6 +20,7 @@ from finial.core.errors import FinialError, Kind, Reason, X509VerifyError
 from finial.core.x509cert import Certificate
 from finial.core.x509path import verify_certificates
 from finial.rpc import Channel, RpcError
+from finial.runtime import files
 from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock, wait_at_most
 from finial.runtime.log import fields
@@ -34,6 +35,7 @@ LONGEST_NAP = timedelta(seconds=5)
 _FIRST_RETRY = timedelta(milliseconds=500)
 _LAST_RETRY = timedelta(seconds=10)
 _SHORTEST_RETRY = timedelta(milliseconds=100)
+_TRIES_LEFT = 4
 # A server that still signs with a tainted authority would otherwise be asked at every sync.
 _TAINT_PAUSE = timedelta(minutes=1)
 
@@ -61,6 +63,7 @@ class Node:
         clock: Time.
         chance: Spreads renewals and retries.
         serving_until: When the last SVID of a workload ends; None when there is none.
+        drop: Takes every identity from every workload, at once; called when the agent has lost its own.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Node:
         clock: Clock,
         chance: Chance,
         serving_until: Callable[[], datetime | None],
+        drop: Callable[[], None],
     ) -> None:
         self.link = link
         self._disk = disk
@@ -79,9 +83,11 @@ class Node:
         self._clock = clock
         self._chance = chance
         self._serving_until = serving_until
+        self._drop = drop
         self._identity: NodeIdentity | None = None
         self._renew_at = clock.now()
         self._authority: Certificate | None = None
+        self._unkept: NodeIdentity | None = None  # renewed, and not known to be on the disk yet
         self._changing = asyncio.Lock()  # held while the identity is being replaced
         self._hurry = asyncio.Event()  # the identity rests on a tainted authority
         self._hurried_at: float | None = None
@@ -169,7 +175,7 @@ class Node:
                     await self._end(shown, error.message)
                 if await self.cope(error, shown):
                     continue
-                pause = backoff.next()
+                pause = _in_time(backoff.next(), shown.svid.expires_at - now)
                 _log.warning("renewal failed", extra=fields(error=error, retry_seconds=pause.total_seconds()))
                 await self._clock.sleep(pause)
 
@@ -177,6 +183,15 @@ class Node:
         if old.reattestable or old.expired(self._clock.now()):
             await self._attest()
             return
+        # Asked for once, however often the disk refuses it: the server counts on the last one that it gave,
+        # and a write that failed may have reached the disk all the same.
+        fresh = self._unkept or await self._ask()
+        self._unkept = fresh
+        self._disk.store_identity(fresh)
+        self._adopt(fresh)
+        _log.info("identity renewed", extra=fields(id=fresh.id, expires_at=fresh.svid.expires_at))
+
+    async def _ask(self) -> NodeIdentity:
         key = new_key()
         params = agent_pb.AgentX509SVIDParams(csr=make_csr(key))
         request = agent_pb.RenewAgentRequest(params=params)
@@ -184,9 +199,7 @@ class Node:
             reply = await lease.channel.unary(agent_pb.Agent.RenewAgent, request, timeout=CALL_DEADLINE)
             fresh = NodeIdentity(read_svid(reply.svid, key), reattestable=False)
             await self._prove(fresh, lease.channel)
-        self._disk.store_identity(fresh)
-        self._adopt(fresh)
-        _log.info("identity renewed", extra=fields(id=fresh.id, expires_at=fresh.svid.expires_at))
+        return fresh
 
     async def _again(self, standing: Standing) -> None:
         """Attest again because the server says so, or leave nothing behind."""
@@ -199,31 +212,37 @@ class Node:
                 return
             except FinialError as error:
                 why = error.message
-        self._disk.forget_identity()
+        self._drop()
+        try:
+            self._disk.forget_identity()
+        except files.FileError as error:  # it is worth nothing, wherever it stays
+            _log.warning("the identity cannot be deleted", extra=fields(error=error))
         raise expelled(agent_id, standing, why)
 
     async def _end(self, shown: NodeIdentity, why: str = "") -> None:
-        """The SVID has ended and there is no other: serve what is still valid, then give up."""
-        _log.error("the agent's SVID has expired and cannot be renewed", extra=fields(id=shown.id))
-        while self._identity is shown and self._lasts(self._serving_until()):
-            await self._clock.sleep(LONGEST_NAP)
-        if self._identity is shown:
-            raise expelled(shown.id, Standing.EXPIRED, why)
+        """The SVID has ended and there is no other: serve what is still valid, then give up.
 
-    def _lasts(self, end: datetime | None) -> bool:
-        return end is not None and end > self._clock.now()
+        Returns when there is another one, or when it was only the machine's clock that was wrong.
+        """
+        _log.error("the agent's SVID has expired and cannot be renewed", extra=fields(id=shown.id))
+        while self._identity is shown and shown.expired(now := self._clock.now()):
+            end = self._serving_until()
+            if end is None or end <= now:
+                self._drop()
+                raise expelled(shown.id, Standing.EXPIRED, why)
+            await self._clock.sleep(LONGEST_NAP)
 
     def _can_attest(self, identity: NodeIdentity) -> bool:
         return self._proof.repeatable or identity.reattestable
 
     async def _attest(self, patience: timedelta = timedelta(0)) -> None:
-        """Attest the node with a key that is on the disk, trying as long as patience lasts."""
-        key = self._disk.attest_key()
+        """Attest the node, trying as long as patience lasts."""
+        key = self._attest_key()
 
         async def once() -> NodeIdentity:
             async with self.link.anonymous() as channel:
                 fresh = await attest(channel, self._proof, key)
-                self._disk.store_identity(fresh)  # at once: the token is used up
+                self._keep_identity(fresh)  # at once: the token is used up
                 try:
                     await self._prove(fresh, channel)
                 except NodeError:
@@ -248,6 +267,24 @@ class Node:
             raise NodeError(_UNUSABLE, message, subject=fresh.id.text)
         self.link.trust(bundle)
 
+    def _attest_key(self) -> Key:
+        """The key to attest with: on the disk, unless the node can attest again with any other."""
+        try:
+            return self._disk.attest_key()
+        except files.FileError:
+            if self._proof.type == JOIN_TOKEN:
+                raise
+            return new_key()
+
+    def _keep_identity(self, fresh: NodeIdentity) -> None:
+        """Put what the node has attested for on the disk; one that can attest again does without."""
+        try:
+            self._disk.store_identity(fresh)
+        except files.FileError as error:
+            if not fresh.reattestable:
+                raise
+            _log.warning("the identity cannot be kept for the next start", extra=fields(error=error))
+
     def _keep_bundle(self, bundle: Bundle) -> None:
         if bundle == self._kept:
             return
@@ -261,6 +298,7 @@ class Node:
     def _adopt(self, identity: NodeIdentity) -> None:
         now = self._clock.now()
         self._identity = identity
+        self._unkept = None
         self._authority = self._proven(identity, self.link.bundle)
         # The lifetime counts from before it was signed; a very short one would be over half at once.
         half_left = now + (identity.svid.expires_at - now) / 2
@@ -276,6 +314,11 @@ class Node:
         except X509VerifyError:
             return None
         return proof.authority
+
+
+def _in_time(pause: timedelta, left: timedelta) -> timedelta:
+    """A pause that leaves time for further tries before an SVID ends."""
+    return min(pause, max(left / _TRIES_LEFT, _SHORTEST_RETRY)) if left > timedelta(0) else pause
 
 
 class Contact(Protocol):

@@ -19,7 +19,7 @@ from finial.agent.node import Node
 from finial.core.bundle import Bundle, BundleSet
 from finial.core.errors import FinialError
 from finial.core.ids import TrustDomain
-from finial.rpc import Channel, RpcError
+from finial.rpc import Channel, RpcError, StatusCode
 from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock, wait_at_most
 from finial.runtime.log import fields
@@ -33,6 +33,16 @@ _MOST_INTERVALS = 48
 _SHORTEST_RETRY = timedelta(milliseconds=200)
 _SPREAD = 0.2  # of the interval, in all
 _BUNDLES_AT_ONCE = 10
+# Codes that say nothing about the one thing that was asked for: the server is away, or refuses the agent.
+_EVERY_CALL = frozenset(
+    {
+        StatusCode.UNAVAILABLE,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.CANCELLED,
+        StatusCode.PERMISSION_DENIED,
+        StatusCode.UNAUTHENTICATED,
+    }
+)
 
 
 class Sync:
@@ -140,12 +150,12 @@ class Sync:
         return BundleSet(each for each in found if isinstance(each, Bundle))
 
     async def _foreign_bundle(self, channel: Channel, domain: TrustDomain) -> Bundle | None:
-        """A foreign bundle; the one so far when the new one is of no use."""
+        """A foreign bundle; the one so far when it is only this one that cannot be had."""
         try:
             return await fetch_foreign(channel, domain)
-        except RpcError:
-            raise
         except FinialError as error:
+            if isinstance(error, RpcError) and error.code in _EVERY_CALL:
+                raise
             _log.warning("a foreign bundle is of no use", extra=fields(trust_domain=domain, error=error))
             return self._cache.book.foreign.bundle_for(domain)
 

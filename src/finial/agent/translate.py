@@ -39,11 +39,12 @@ def read_authorized(message: types.Entry) -> AuthorizedEntry:
     if hint_bytes > MAX_HINT_BYTES:
         text = f"it has {hint_bytes} bytes, at most {MAX_HINT_BYTES} are allowed"
         raise RefusedError([Finding(_USELESS, text, "hint")])
+    spiffe_id = read_id(message.spiffe_id, "spiffe_id")
     return AuthorizedEntry(
         id=message.id,
-        spiffe_id=read_id(message.spiffe_id, "spiffe_id"),
+        spiffe_id=spiffe_id,
         selectors=frozenset(read_selectors(message.selectors)),
-        federates_with=domains(message.federates_with),
+        federates_with=domains(message.federates_with, but=spiffe_id.trust_domain),
         hint=message.hint,
         created_at=message.created_at,
         revision=message.revision_number,
@@ -52,9 +53,14 @@ def read_authorized(message: types.Entry) -> AuthorizedEntry:
     )
 
 
-def domains(names: Iterable[str]) -> tuple[TrustDomain, ...]:
-    """The trust domains with these names, each once, sorted."""
-    return tuple(sorted({read_domain(name, "federates_with") for name in names}))
+def domains(names: Iterable[str], *, but: TrustDomain) -> tuple[TrustDomain, ...]:
+    """The trust domains with these names, each once, sorted.
+
+    Args:
+        names: As the server has them.
+        but: The own one, whose bundle a workload gets in any case, and which is no foreign bundle.
+    """
+    return tuple(sorted({read_domain(name, "federates_with") for name in names} - {but}))
 
 
 def read_svid(message: types.X509SVID, key: Key) -> X509SVID:

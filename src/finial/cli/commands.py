@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from finial.cli.spelling import Option, translate
+from finial.core.errors import shown
 
+_PATHS = frozenset({"DIR", "FILE", "PATH"})  # what metavars call a path
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -31,10 +33,13 @@ class Command(click.Command):
         """Parse the command line, in our words."""
         words = translate(args, [_known(each) for each in self._options(ctx)])
         try:
-            return super().parse_args(ctx, words)
+            rest = super().parse_args(ctx, words)
+            for option in self._options(ctx):
+                _check_text(option, ctx)
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # click leaves it out of some; the refusal names the command
             raise
+        return rest
 
     def _options(self, ctx: click.Context) -> list[click.Option]:
         return [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
@@ -44,6 +49,16 @@ class Command(click.Command):
         with formatter.section("Examples"):
             for line in self.examples:
                 formatter.write(f"  {line}\n")
+
+
+def _check_text(option: click.Option, ctx: click.Context) -> None:
+    """Refuse bytes that are no UTF-8 in all values but paths, which may hold any."""
+    if option.metavar in _PATHS:
+        return
+    given = ctx.params.get(option.name or "")
+    for value in given if isinstance(given, tuple) else (given,):
+        if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+            raise click.BadParameter(f"{shown(value)} is not UTF-8", ctx, option)
 
 
 def _known(option: click.Option) -> Option:

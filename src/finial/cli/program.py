@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -21,9 +22,12 @@ def run(words: list[str]) -> int:
         words: Behind the program's name.
     """
     invocation = Invocation()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may know less than a hint says
     try:
         code = root.main(words, prog_name="finial", standalone_mode=False, obj=invocation)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # else it was closed by whoever started us
+            sys.stdout.flush()
     except click.UsageError as error:
         return _misused(error)
     except (click.Abort, KeyboardInterrupt):
@@ -31,6 +35,12 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python must not complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        if error.filename is not None:
+            return _failed(error, debug=invocation.debug)
+        # Files and sockets have errors of ours; what is left is where the output goes.
+        sys.stderr.write(f"finial: error: cannot write the output: {error.strerror or error}\n")
         return FAILED
     except Exception as error:  # noqa: BLE001 - the operator gets a line, whatever it is
         return _failed(error, debug=invocation.debug)

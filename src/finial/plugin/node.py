@@ -100,20 +100,26 @@ class GuardedNodeAttestorServer:
             except Exception as error:
                 if error not in passed_on:
                     raise
-                node = error
-        if isinstance(node, Exception):
-            raise node
+                node = None
+        if passed_on:
+            raise passed_on[0]  # also when the plugin caught it: nothing was proven by what did not come
         return self._checked(node)
 
     def _checked(self, node: object) -> AttestedNode:
         if not isinstance(node, AttestedNode):
             raise wrong(self._owner, f"returned a {type(node).__name__}, which is no attested node")
-        if not node.agent_id.member_of(self._trust_domain) or not is_agent_id(node.agent_id):
-            message = f"returned {node.agent_id}, which is no agent of trust domain {self._trust_domain}"
+        agent_id: object = node.agent_id  # Python holds no plugin to the types
+        if not isinstance(agent_id, SpiffeID):
+            raise wrong(self._owner, f"returned a {type(agent_id).__name__} as the agent's ID")
+        if not agent_id.member_of(self._trust_domain) or not is_agent_id(agent_id):
+            message = f"returned {agent_id}, which is no agent of trust domain {self._trust_domain}"
             raise wrong(self._owner, message)
-        for selector in node.selectors:
-            if selector.type != self._name:
-                raise wrong(self._owner, f"returned a selector of type {selector.type}")
+        selectors: object = node.selectors
+        if not isinstance(selectors, tuple):
+            raise wrong(self._owner, f"returned a {type(selectors).__name__}, which is no tuple of selectors")
+        for selector in selectors:
+            if not isinstance(selector, Selector) or selector.type != self._name:
+                raise wrong(self._owner, f"returned what is no selector of type {self._name}")
         return node
 
 

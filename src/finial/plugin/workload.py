@@ -25,11 +25,17 @@ class WorkloadProcess:
         folder: Descriptor of the process's folder in /proc. It fails with ESRCH once the process has ended
             and never shows a successor.
         pidfd: Descriptor of the process itself.
+        uid: Effective user when it connected.
+        gid: Effective group when it connected. An attestor that tells of users or groups tells of a process
+            that still has these two, or fails: whoever holds a copy of the socket asks in the process's
+            name, and must not become what the process has become since by executing a setuid program.
     """
 
     pid: int
     folder: int
     pidfd: int
+    uid: int
+    gid: int
 
     def read(self, name: str) -> bytes:
         """What a file in the process's folder holds, read at once.

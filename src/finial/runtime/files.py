@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,8 @@ _IN_USE = Reason(
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+_PARENT_FOLDER = 0o755
+_OTHERS = 0o077
 MAX_READ_BYTES = 16 << 20
 
 
@@ -39,11 +42,17 @@ def failed(doing: str, path: Path, error: OSError) -> FileError:
 def folder(path: Path, mode: int = PRIVATE_FOLDER) -> Path:
     """The folder, made with its parents when it is missing; an existing one keeps its permissions.
 
+    Nobody else may write in the parents that are made, whatever the umask: he could put another folder in
+    this one's place.
+
     Raises:
         FileError: The system refuses, or something else has the name.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for parent in reversed([each for each in path.parents if not each.exists()]):
+            with contextlib.suppress(FileExistsError):
+                parent.mkdir(mode=_PARENT_FOLDER)
+                _sync_folder(parent.parent)
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=mode)
             path.chmod(mode)  # whatever the umask was
@@ -52,6 +61,21 @@ def folder(path: Path, mode: int = PRIVATE_FOLDER) -> Path:
             raise FileError(_ACCESS, f"{path} is not a folder", subject=str(path))
     except OSError as error:
         raise failed("make the folder", path, error) from error
+    return path
+
+
+def private_folder(path: Path) -> Path:
+    """A folder for secrets, made when it is missing; an existing one is closed to others.
+
+    Raises:
+        FileError: The system refuses, or something else has the name.
+    """
+    folder(path)
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+            path.chmod(PRIVATE_FOLDER)
+    except OSError as error:
+        raise failed("close to others", path, error) from error
     return path
 
 
@@ -77,7 +101,12 @@ def read(path: Path, most: int = MAX_READ_BYTES) -> bytes:
 
 def read_if_there(path: Path, most: int = MAX_READ_BYTES) -> bytes | None:
     """What a file holds; None when there is none. Raises as `read`."""
-    return read(path, most) if path.exists() else None
+    try:
+        return read(path, most)
+    except FileError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return None
+        raise
 
 
 def write(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:

@@ -12,6 +12,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from finial.runtime.text import visible
+
 _FIELDS = "finial_fields"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
 LEVELS = ("debug", "info", "warning", "error")
@@ -38,8 +40,10 @@ class TextFormatter(logging.Formatter):
         """The line."""
         parts = [_instant(record), record.levelname.ljust(7), record.getMessage()]
         parts += [f"{name}={_shown(value)}" for name, value in _values(record).items()]
-        line = " ".join(parts).replace("\n", "\\n")
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = visible(" ".join(parts))
+        if record.exc_info:
+            line += "\n" + visible(self.formatException(record.exc_info), keep="\n")
+        return line
 
 
 class JSONFormatter(logging.Formatter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 
 from finial.core.ids import SpiffeID
 from finial.core.x509path import VerifiedX509
@@ -56,52 +57,58 @@ class Access:
             if Role.LOCAL in roles:
                 return replace(caller, role=Role.LOCAL)
         elif proof is not None:
-            found = self._role_by_id(proof.id, roles)
+            found = self._role_by_id(proof, roles)
             if found is not None:
                 return replace(caller, role=found)
         if Role.AGENT in roles:
-            await self._admit_agent(proof, path)
-            return replace(caller, role=Role.AGENT)
+            return await self._admit_agent(caller, proof, path)
         raise RpcError(StatusCode.PERMISSION_DENIED, _refusal(path))
 
-    def _role_by_id(self, spiffe_id: SpiffeID, roles: frozenset[Role]) -> Role | None:
+    def _role_by_id(self, proof: VerifiedX509, roles: frozenset[Role]) -> Role | None:
+        if Role.ADMIN not in roles or not self._holds(proof):
+            return None
+        own = proof.id.member_of(self._index.trust_domain)
         now = self._clock.now().timestamp()
-        if Role.ADMIN in roles:
-            if spiffe_id in self._admin_ids:
-                return Role.ADMIN
-            own = spiffe_id.member_of(self._index.trust_domain)
-            if own and self._index.entries.is_admin(spiffe_id.text, now):
-                return Role.ADMIN
+        if proof.id in self._admin_ids or (own and self._index.entries.is_admin(proof.id.text, now)):
+            return Role.ADMIN
         return None
 
-    async def _admit_agent(self, proof: VerifiedX509 | None, path: str) -> None:
-        denial = self._judge_agent(proof)
-        if denial is None:
-            return
-        if isinstance(denial, NodeRecord):
-            seen = denial
-            await self._store.write(lambda tx: _activate(tx, seen))
-            denial = self._judge_agent(proof)  # it may have been banned meanwhile
-            if denial is None:
-                return
-        reason = denial if isinstance(denial, Denial) else Denial.AGENT_NOT_ACTIVE
-        raise denied(reason, _refusal(path))
+    def _holds(self, proof: VerifiedX509) -> bool:
+        """Whether what was proven when the connection began, perhaps long ago, would be proven now."""
+        record = self._index.bundles.get(proof.id.trust_domain.name)
+        trusted = record is not None and proof.authority in record.bundle.x509_authorities
+        return trusted and self._clock.now() < proof.expires_at
 
-    def _judge_agent(self, proof: VerifiedX509 | None) -> Denial | NodeRecord | None:
-        """Why it may not call as an agent; its record, when its renewed SVID has to be noted first."""
+    async def _admit_agent(self, caller: Caller, proof: VerifiedX509 | None, path: str) -> Caller:
+        node = self._node_of(proof, path)
+        assert proof is not None  # or it had no node
+        serial = str(proof.leaf.serial)
+        if serial == node.pending_serial:
+            seen = node
+            await self._store.write(lambda tx: _activate(tx, seen))
+            node = self._node_of(proof, path)  # it may have been banned meanwhile
+        if serial != node.serial:
+            raise denied(Denial.AGENT_NOT_ACTIVE, _refusal(path))
+        return replace(caller, role=Role.AGENT, recheck=partial(self._recheck, proof, path, seq=node.seq))
+
+    def _recheck(self, proof: VerifiedX509, path: str, *, seq: int) -> None:
+        # The row and not the serial: a renewed SVID that is used ends no call that the one before has begun,
+        # but an agent that was evicted has nothing to do with the one that attested under its ID afterwards.
+        if self._node_of(proof, path).seq != seq:
+            raise denied(Denial.AGENT_NOT_ACTIVE, _refusal(path))
+
+    def _node_of(self, proof: VerifiedX509 | None, path: str) -> NodeRecord:
+        """The record of an agent that may call if its serial number is right."""
         if proof is None or not proof.id.member_of(self._index.trust_domain):
-            return Denial.AGENT_NOT_ATTESTED
+            raise denied(Denial.AGENT_NOT_ATTESTED, _refusal(path))
         if self._clock.now() >= proof.leaf.not_after:
-            return Denial.AGENT_EXPIRED
+            raise denied(Denial.AGENT_EXPIRED, _refusal(path))
         node = self._index.nodes.get(proof.id.text)
         if node is None:
-            return Denial.AGENT_NOT_ATTESTED
+            raise denied(Denial.AGENT_NOT_ATTESTED, _refusal(path))
         if node.banned:
-            return Denial.AGENT_BANNED
-        serial = str(proof.leaf.serial)
-        if serial == node.serial:
-            return None
-        return node if serial == node.pending_serial else Denial.AGENT_NOT_ACTIVE
+            raise denied(Denial.AGENT_BANNED, _refusal(path))
+        return node
 
 
 def _activate(tx: Tx, seen: NodeRecord) -> None:

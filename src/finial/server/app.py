@@ -111,7 +111,7 @@ async def run(
             clock=clock,
             chance=chance,
             ttl=settings.agent_svid_ttl,
-            foreign=[spiffe_id.trust_domain for spiffe_id in settings.admin_ids],
+            admin_ids=settings.admin_ids,
         )
         identity.start()
         endpoints = _endpoints(_Ground(settings, store, index, context), authority)
@@ -127,7 +127,8 @@ async def run(
         await local.listen(Unix(str(settings.socket), _ADMIN_SOCKET))
         stack.push_async_callback(local.stop, settings.shutdown_grace)
         ready(Running(settings.trust_domain, address, settings.socket))
-        await run_until(stop, [rotation.run(), identity.run(), _prune(settings, store, clock)])
+        services = [store.watch(), rotation.run(), identity.run(), _prune(settings, store, clock)]
+        await run_until(stop, services)
         _log.info("stopping")
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from finial.core.csr import read_csr
 from finial.core.errors import SpiffeIDError
-from finial.core.ids import SpiffeID, TrustDomain, is_agent_id
+from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.keys import PublicKey, public_key_der
 from finial.core.selectors import canonical
 from finial.core.x509_profile import SVIDRequest
@@ -28,6 +28,8 @@ from finial.wire.statuses import Denial, denied
 _log = logging.getLogger("finial.server")
 
 JOIN_TOKEN = "join_token"  # noqa: S105 - an attestor's name
+_LOGGED_DIGITS = 12
+_SECOND_TIME = "attestation data has already been used to attest an agent; evict it to let it attest again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,6 @@ class Admitted:
     chain: tuple[Certificate, ...]
     can_reattest: bool
 
-    @property
-    def leaf(self) -> Certificate:
-        """The certificate that names the agent."""
-        return self.chain[0]
-
 
 def join_token_id(trust_domain: TrustDomain, token: str) -> SpiffeID:
     """The ID of the agent that joins with a token.
@@ -57,6 +54,17 @@ def join_token_id(trust_domain: TrustDomain, token: str) -> SpiffeID:
         SpiffeIDError: The token cannot be a segment of a path.
     """
     return SpiffeID.from_parts(trust_domain, "spire", "agent", JOIN_TOKEN, token)
+
+
+def loggable(agent_id: SpiffeID) -> str:
+    """The ID of an agent as logs have it: of a join token nothing but a digest that tells agents apart.
+
+    The token works once more for whoever has the key, but logs travel.
+    """
+    head, _, token = agent_id.text.rpartition("/")
+    if not head.endswith(f"/spire/agent/{JOIN_TOKEN}"):
+        return agent_id.text
+    return f"{head}/sha256:{hashlib.sha256(token.encode()).hexdigest()[:_LOGGED_DIGITS]}"
 
 
 class Attestation:
@@ -126,26 +134,30 @@ class Attestation:
             raise RpcError(StatusCode.FAILED_PRECONDITION, message)
         key = read_csr(csr)
         node = await attestor.attest(payload, exchange)
-        if not (node.agent_id.member_of(self._trust_domain) and is_agent_id(node.agent_id)):
-            _log.error(
-                "attestor gave an ID that is no agent's", extra=fields(attestor=name, id=node.agent_id)
-            )
-            raise RpcError(
-                StatusCode.INTERNAL, f"nodeattestor({name}): the ID it gave is not one of an agent"
+        if not node.agent_id.path.startswith(f"/spire/agent/{name}/"):
+            _log.warning(
+                "an attestor gave an ID that is not below its own name",
+                extra=fields(attestor=name, id=loggable(node.agent_id)),
             )
         return await self._admit(name, node, key, first=_nothing)
 
-    async def renew(self, agent_id: SpiffeID, csr: bytes) -> Admitted:
+    async def renew(self, agent_id: SpiffeID, csr: bytes, *, recheck: Callable[[], None]) -> Admitted:
         """A new SVID for an agent that cannot attest again; the old one holds until the new one is used.
+
+        Args:
+            agent_id: Whose.
+            csr: PKCS#10 in DER, of which the key is taken.
+            recheck: Raises the RpcError that ends the call once the caller would not be admitted any more.
 
         Raises:
             FinialError: The CSR cannot be read.
             RpcError: The agent is unknown, banned, or has to attest again.
         """
         key = read_csr(csr)
-        await self._store.write(lambda tx: _check_renewal(nodes.find(tx, agent_id.text)))
+        seen = await self._store.write(lambda tx: _check_renewal(nodes.find(tx, agent_id.text)))
+        recheck()
         chain = self._sign(agent_id, key)
-        await self._store.write(lambda tx: _note_renewal(tx, agent_id.text, chain[0]))
+        await self._store.write(lambda tx: _note_renewal(tx, seen, chain[0]))
         return Admitted(agent_id, chain, can_reattest=False)
 
     async def _admit(
@@ -158,12 +170,15 @@ class Attestation:
             old = nodes.find(tx, node.agent_id.text)
             if old is not None and old.banned:
                 raise denied(Denial.AGENT_BANNED, "failed to attest: agent is banned")
+            if old is not None and not node.can_reattest and kind != JOIN_TOKEN:
+                # Tokens know themselves whether this is the same use.
+                raise RpcError(StatusCode.PERMISSION_DENIED, f"nodeattestor({kind}): {_SECOND_TIME}")
             nodes.put(tx, _fresh(old, kind, node, chain[0]))
 
         await self._store.write(record)
         _log.info(
             "node attested",
-            extra=fields(id=_shown(kind, node.agent_id), attestor=kind, selectors=len(node.selectors)),
+            extra=fields(id=loggable(node.agent_id), attestor=kind, selectors=len(node.selectors)),
         )
         return Admitted(node.agent_id, chain, node.can_reattest)
 
@@ -194,15 +209,12 @@ def _check_renewal(node: NodeRecord | None) -> NodeRecord:
     return node
 
 
-def _note_renewal(tx: Tx, agent_id: str, leaf: Certificate) -> None:
-    node = _check_renewal(nodes.find(tx, agent_id))
+def _note_renewal(tx: Tx, seen: NodeRecord, leaf: Certificate) -> None:
+    node = _check_renewal(nodes.find(tx, seen.id))
+    if node.seq != seen.seq:  # evicted, and attested anew by whoever has its ID now
+        raise denied(Denial.AGENT_NOT_ACTIVE, "agent has attested anew")
     end = int(leaf.not_after.timestamp())
     nodes.put(tx, replace(node, pending_serial=str(leaf.serial), pending_expires_at=end))
-
-
-def _shown(kind: str, agent_id: SpiffeID) -> str:
-    """The ID for the log, without the token: it works once more for whoever has the key, but logs travel."""
-    return agent_id.text.rpartition("/")[0] + "/..." if kind == JOIN_TOKEN else agent_id.text
 
 
 def _nothing(tx: Tx) -> None:

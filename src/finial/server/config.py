@@ -28,6 +28,8 @@ from finial.runtime.config import (
 _RPC = Limits()
 _SECOND = timedelta(seconds=1)
 _NEVER = timedelta(0)
+_SHORTEST_CA = timedelta(minutes=1)  # of a shorter one hardly more is left than the time to publish the next
+_LONGEST = timedelta(days=36_525)  # a century: certificates cannot name every instant that a number can
 
 
 @settings
@@ -52,7 +54,8 @@ class ServerSettings(Settings):
     ca_ttl: timedelta = setting(
         "How long an X.509 authority lives; it is replaced before it ends.",
         default=timedelta(hours=24),
-        least=_SECOND,
+        least=_SHORTEST_CA,
+        most=_LONGEST,
         reload=Reload.LIVE,
     )
     ca_key_type: KeyType = setting(
@@ -62,12 +65,14 @@ class ServerSettings(Settings):
         "How long an X.509-SVID lives whose entry does not say it.",
         default=timedelta(hours=1),
         least=_SECOND,
+        most=_LONGEST,
         reload=Reload.LIVE,
     )
     agent_ttl: timedelta = setting(
         "How long the SVIDs of agents live; 0 for the same as default_x509_svid_ttl.",
         default=_NEVER,
         least=_NEVER,
+        most=_LONGEST,
         default_text="as default_x509_svid_ttl",
         reload=Reload.LIVE,
     )
@@ -75,6 +80,7 @@ class ServerSettings(Settings):
         "The longest life of a join token that is granted.",
         default=timedelta(hours=24),
         least=_SECOND,
+        most=_LONGEST,
         reload=Reload.LIVE,
     )
     prune_interval: timedelta = setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -13,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from finial.core import pem
 from finial.core.bundle import BundleSet
 from finial.core.errors import FinialError
-from finial.core.ids import TrustDomain, server_id
+from finial.core.ids import SpiffeID, TrustDomain, server_id
 from finial.core.keys import write_private_key
+from finial.core.match import MemberOf
 from finial.core.rotation import Lifetime
 from finial.core.x509_profile import SVIDRequest
 from finial.core.x509cert import Certificate
@@ -39,6 +41,19 @@ class Signer(Protocol):
         """The chain, leaf first, without the root."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """Accepts every ID of the own trust domain, and of others those of administrators alone."""
+
+    own: TrustDomain
+    admins: frozenset[SpiffeID]
+
+    def check(self, spiffe_id: SpiffeID) -> None:
+        """Return when it may connect; MatchError otherwise."""
+        if spiffe_id not in self.admins:
+            MemberOf(self.own).check(spiffe_id)
+
+
 class ServerIdentity:
     """The server's own SVID, and the TLS of its port. Owned by the event loop.
 
@@ -48,7 +63,7 @@ class ServerIdentity:
         clock: Judges.
         chance: Spreads renewals.
         ttl: Lifetime of the SVID.
-        foreign: Trust domains whose members may connect, since administrators are among them.
+        admin_ids: Who may connect besides the members of the own trust domain.
     """
 
     def __init__(
@@ -59,18 +74,19 @@ class ServerIdentity:
         clock: Clock,
         chance: Chance,
         ttl: timedelta,
-        foreign: Collection[TrustDomain] = (),
+        admin_ids: Collection[SpiffeID] = (),
     ) -> None:
         self._signer = signer
         self._index = index
         self._clock = clock
         self._chance = chance
         self._ttl = ttl
-        self._domains = {index.trust_domain, *foreign}
+        self._clients = _Clients(index.trust_domain, frozenset(admin_ids))
+        self._domains = {index.trust_domain, *(admin.trust_domain for admin in admin_ids)}
         self._bundles = BundleSet()
         self._pair: KeyPair | None = None
         self._context: ssl.SSLContext | None = None
-        self._renew_at: datetime | None = None
+        self._due: tuple[datetime, datetime] | None = None  # it is to be renewed before, and from then on
         self.tls = ServerTLS(context=self.context, verify=self.verify)
 
     def start(self) -> None:
@@ -84,11 +100,12 @@ class ServerIdentity:
         self._index.subscribe(self._changed)
 
     async def run(self) -> None:
-        """Renew the SVID at half of its life, for ever."""
+        """Renew the SVID at half of its life, or when the clock has been set back before it, for ever."""
         while True:
             await self._clock.sleep(_CHECK)
-            assert self._renew_at is not None
-            if self._clock.now() >= self._renew_at:
+            assert self._due is not None
+            begin, renewal = self._due
+            if not begin <= self._clock.now() < renewal:
                 try:
                     self._renew()
                 except FinialError as error:
@@ -98,19 +115,19 @@ class ServerIdentity:
         """The context for the next connection; made anew only after a change, for it costs milliseconds."""
         if self._context is None:
             assert self._pair is not None
-            authorities = [
-                authority.der for bundle in self._bundles.values() for authority in bundle.x509_authorities
-            ]
-            self._context = server_context(self._pair, authorities)
+            self._context = server_context(self._pair, ())
+            for bundle in self._bundles.values():
+                for authority in bundle.x509_authorities:
+                    _trust(self._context, authority)
         return self._context
 
     def verify(self, chain: tuple[bytes, ...]) -> VerifiedX509:
         """What a client's chain proves, against the bundle of the trust domain that its leaf names.
 
         Raises:
-            FinialError: It proves nothing.
+            FinialError: It proves nothing, or an ID that has no business here.
         """
-        return verify_x509(chain, self._bundles, now=self._clock.now())
+        return verify_x509(chain, self._bundles, now=self._clock.now(), accept=self._clients)
 
     def _renew(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -122,7 +139,8 @@ class ServerIdentity:
         )
         self._context = None
         leaf = chain[0]
-        self._renew_at = Lifetime(leaf.not_before, leaf.not_after).renew_at(self._chance.fraction())
+        lifetime = Lifetime(leaf.not_before, leaf.not_after)
+        self._due = leaf.not_before, lifetime.renew_at(self._chance.fraction())
         _log.debug("server SVID issued", extra=fields(expires_at=leaf.not_after.isoformat()))
 
     def _take_bundles(self) -> None:
@@ -133,3 +151,14 @@ class ServerIdentity:
         names = {domain.name for domain in self._domains}
         if any(change.kind is ChangeKind.BUNDLE and change.key in names for change in changes):
             self._take_bundles()
+
+
+def _trust(context: ssl.SSLContext, authority: Certificate) -> None:
+    try:
+        context.load_verify_locations(cadata=authority.der)
+    except ssl.SSLError:
+        # OpenSSL reads less than we do. Nobody can prove anything by it; all others still can.
+        _log.warning(
+            "an authority cannot be read by OpenSSL, so nobody below it can connect",
+            extra=fields(names=authority.names.uris, subject_key_id=(authority.subject_key_id or b"").hex()),
+        )

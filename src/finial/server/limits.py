@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import dataclass
 from datetime import timedelta
 
 from finial.rpc.status import RpcError, StatusCode
@@ -10,7 +12,18 @@ from finial.server.api.chain import Caller
 from finial.server.policy import Role
 
 _LONGEST_WAIT = 60.0  # seconds; whoever would wait longer is told to come back
+_MOST_WAITING = 128  # calls of one address; each holds a request, of up to four mebibytes
 _MAX_ADDRESSES = 10_000
+_SITE_BITS = 64  # of an IPv6 address: one machine has all that follow
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """How many tokens an address had, which may be a debt, and when; how many of its calls wait."""
+
+    tokens: float
+    at: float
+    waiting: int = 0
 
 
 class Limiter:
@@ -24,11 +37,11 @@ class Limiter:
     def __init__(self, rate: int, *, clock: Clock) -> None:
         self._rate = rate
         self._clock = clock
-        # For each address: how many tokens it had, which may be a debt, and when. Owned by the event loop.
-        self._buckets: dict[str, tuple[float, float]] = {}
+        # Whoever asked last stands last. Owned by the event loop.
+        self._buckets: dict[str, _Bucket] = {}
 
     async def wait(self, caller: Caller, count: int = 1) -> None:
-        """Return when the caller may have so many.
+        """Return when the caller may have so many; one that gives up meanwhile takes none.
 
         Raises:
             RpcError: RESOURCE_EXHAUSTED, it may never have so many at once, or would wait too long.
@@ -38,25 +51,45 @@ class Limiter:
         if count > self._rate:
             message = f"rate ({count}) exceeds burst size ({self._rate})"
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, message)
-        now = self._clock.monotonic()
-        tokens, at = self._buckets.get(caller.address, (float(self._rate), now))
-        tokens = min(float(self._rate), tokens + (now - at) * self._rate) - count
-        delay = -tokens / self._rate
-        if delay > _LONGEST_WAIT:
-            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "too many calls are waiting for their turn")
-        self._forget_idle(now)
-        self._buckets[caller.address] = tokens, now
+        bucket = self._filled(_site(caller.address))
+        delay = (count - bucket.tokens) / self._rate
+        if delay > _LONGEST_WAIT or bucket.waiting >= _MOST_WAITING:
+            message = "too many calls of this address are waiting for their turn; try again later"
+            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, message)
+        bucket.tokens -= count
         if delay > 0:
-            await self._clock.sleep(timedelta(seconds=delay))
+            await self._turn(bucket, delay, count)
 
-    def _forget_idle(self, now: float) -> None:
-        """Drop the addresses whose bucket has filled up again, when there are many."""
-        if len(self._buckets) < _MAX_ADDRESSES:
-            return
-        full = [
-            address
-            for address, (tokens, at) in self._buckets.items()
-            if tokens + (now - at) * self._rate >= self._rate
-        ]
-        for address in full or [next(iter(self._buckets))]:
-            del self._buckets[address]
+    async def _turn(self, bucket: _Bucket, delay: float, count: int) -> None:
+        bucket.waiting += 1
+        try:
+            await self._clock.sleep(timedelta(seconds=delay))
+        except BaseException:
+            bucket.tokens += count
+            raise
+        finally:
+            bucket.waiting -= 1
+
+    def _filled(self, address: str) -> _Bucket:
+        """The bucket of an address, with what has come since it was last asked for."""
+        now, most = self._clock.monotonic(), float(self._rate)
+        bucket = self._buckets.pop(address, None) or _Bucket(most, now)
+        bucket.tokens = min(most, bucket.tokens + (now - bucket.at) * self._rate)
+        bucket.at = now
+        if len(self._buckets) >= _MAX_ADDRESSES:
+            del self._buckets[next(iter(self._buckets))]
+        self._buckets[address] = bucket
+        return bucket
+
+
+def _site(address: str) -> str:
+    """Whom a bucket is for: an IPv4 address, or the network that one IPv6 host has for itself."""
+    if not address.startswith("["):
+        return address
+    try:
+        found = ipaddress.IPv6Address(address[1:-1])
+    except ValueError:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), _SITE_BITS), strict=False))

@@ -165,9 +165,15 @@ def test_without_descriptors_new_callers_are_refused(tmp_path: Path, monkeypatch
             ask({"a": Says("1")}, other.peer)
 
 
-def test_process_folders_may_be_elsewhere(tmp_path: Path) -> None:
+def test_process_folders_elsewhere_have_the_numbers_of_that_place(tmp_path: Path) -> None:
     with child(tmp_path) as other:
-        (tmp_path / str(other.peer.pid)).symlink_to(f"/proc/{other.peer.pid}")
+        told = tmp_path / "self/fdinfo" / str(other.peer.pidfd)
+        told.parent.mkdir(parents=True)
+        told.write_text("pos:\t0\nPid:\t4711\nNSpid:\t4711\t7\n")
+        (tmp_path / str(other.peer.pid)).symlink_to("/proc/self")  # somebody else has our number there
+        (tmp_path / "4711").symlink_to(f"/proc/{other.peer.pid}")
         assert ask({"a": Says("1")}, other.peer, proc=tmp_path)
-        with pytest.raises(WorkloadAttestationError, match="No such file"):
-            ask({"a": Says("1")}, other.peer, proc=tmp_path / "nowhere")
+        told.write_text("Pid:\t0\n")  # it cannot be seen there
+        for proc in (tmp_path, tmp_path / "nowhere"):
+            with pytest.raises(WorkloadAttestationError, match="No such file"):
+                ask({"a": Says("1")}, other.peer, proc=proc)

@@ -1,25 +1,25 @@
-"""What stands around an agent: the first contact, descriptors, the disk."""
+"""What stands around an agent: the first contact and descriptors."""
 
 from __future__ import annotations
 
 import os
 import resource
-from datetime import timedelta
-from pathlib import Path
+import socket
+from contextlib import AsyncExitStack
 
 import pytest
 
 from finial.agent import descriptors
 from finial.agent.link import FirstContact
 from finial.core.errors import FinialError, Kind, Reason
-from finial.rpc import Channel, ClientTLS, RpcError, Server, ServerTLS, StatusCode, Tcp, unary
-from finial.runtime import files
+from finial.rpc import LOCAL, Channel, ClientTLS, RpcError, Server, ServerTLS, StatusCode, Tcp, unary
 from finial.runtime.tls import client_context, server_context
 from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_types as types
-from support.agent_world import joined, stream, world
+from support.agent_world import ids, joined, stream, world
 from support.certs import Authority
+from support.clock import settle
 from support.fake_server import EXAMPLE
 from support.rpc import run
 
@@ -92,25 +92,17 @@ def test_callers_beyond_the_descriptors_are_turned_away_and_others_served() -> N
     run(main())
 
 
-def test_a_full_disk_delays_a_renewal_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callers_that_stay_silent_keep_nobody_out() -> None:
     async def main() -> None:
-        async with world(agent_ttl=timedelta(seconds=30)) as w, joined(w) as running:
-            before = (w.folder / "agent/private/identity.json").read_bytes()
-            real = files.write
-
-            def full(path: Path, data: bytes, mode: int = 0o600) -> None:
-                raise files.failed("write", path, OSError(28, "No space left on device"))
-
-            monkeypatch.setattr(files, "write", full)
-            await w.eventually(lambda: w.server.calls["RenewAgent"] > 2)
-            w.server.prepare()  # neither does a bundle that cannot be kept
-            for _ in range(8):
-                await w.tick()
-            assert (w.folder / "agent/private/identity.json").read_bytes() == before
-            assert not running.ended
-            monkeypatch.setattr(files, "write", real)
-            file = w.folder / "agent/private/identity.json"
-            await w.eventually(lambda: file.read_bytes() != before)
-            await w.eventually(lambda: (w.folder / "agent/bundle.json").read_text().count("x5c") == 2)
+        async with world() as w, AsyncExitStack() as stack:
+            w.server.add("e1", "/web", ME)
+            async with joined(w) as running:
+                for _ in range(LOCAL.max_handshakes):
+                    silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    silent.setblocking(False)
+                    silent.connect(running.socket.path)
+                    await settle()
+                async with stream(w, running) as caller:
+                    assert ids(await caller.next()) == ["/web"]
 
     run(main())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,13 +110,53 @@ def test_a_refusal_of_another_attestor_is_told_as_it_is() -> None:
     run(served([bidi(agent_pb.Agent.AttestAgent, conversation)], use))
 
 
-def test_a_token_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    stdin = SimpleNamespace(buffer=SimpleNamespace(read=lambda most: b"token-1\n"))
-    monkeypatch.setattr("sys.stdin", stdin)
+@pytest.mark.parametrize(
+    ("typed", "open_end"), [(b"token-1\n", True), (b"token-1\nmore", True), (b"token-1", False)]
+)
+def test_a_token_from_standard_input(monkeypatch: pytest.MonkeyPatch, typed: bytes, open_end: bool) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, typed)
+    if not open_end:
+        os.close(writing)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: reading))
     source = TokenSource(None, Path("-"))
     assert asyncio.run(source.payload()) == b"token-1"
     monkeypatch.delattr("sys.stdin")
     assert asyncio.run(source.payload()) == b"token-1"  # it can be read only once
+    for descriptor in (reading, writing)[: 1 + open_end]:
+        os.close(descriptor)
+
+
+def test_a_standard_input_that_is_closed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(AttestationError, match="which is closed"):
+        asyncio.run(TokenSource(None, Path("-")).payload())
+
+
+_WAITS = """
+import asyncio, os, sys
+from pathlib import Path
+from finial.agent.attest_node import TokenSource
+
+async def main() -> None:
+    waiting = asyncio.ensure_future(TokenSource(None, Path(sys.argv[1])).payload())
+    done, _ = await asyncio.wait([waiting], timeout=0.05)
+    assert not done
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("name", ["-", "fifo"])
+def test_a_token_that_never_comes_does_not_keep_the_agent_from_ending(tmp_path: Path, name: str) -> None:
+    path = name if name == "-" else str(tmp_path / name)
+    if path != "-":
+        os.mkfifo(path)
+    with subprocess.Popen([sys.executable, "-c", _WAITS, path], stdin=subprocess.PIPE) as process:
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
 
 
 def entry(entry_id: str, revision: int = 0, created_at: int = 1) -> types.Entry:

@@ -365,3 +365,29 @@ def test_a_caller_that_cannot_be_attested_is_told_to_come_again(monkeypatch: pyt
                 assert (await caller.end()).message == "workload attestation failed"
 
     run(main())
+
+
+def test_after_a_failed_attestation_the_caller_has_to_connect_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[WorkloadProcess] = []
+    real = UnixAttestor.attest
+
+    async def fails_first(self: UnixAttestor, process: WorkloadProcess) -> tuple[Selector, ...]:
+        seen.append(process)
+        if len(seen) == 1:
+            raise UnixAttestorError(Reason("test", Kind.UNAVAILABLE), "another user")
+        return await real(self, process)
+
+    async def main() -> None:
+        async with world() as w:
+            w.server.add("e1", "/web", ME)
+            async with joined(w) as running, Channel(running.socket) as channel:
+                connections = [await channel._connection()]
+                monkeypatch.setattr(UnixAttestor, "attest", fails_first)
+                async with stream(w, running, channel=channel) as refused:
+                    assert (await refused.end()).code is StatusCode.UNAVAILABLE
+                async with stream(w, running, channel=channel) as caller:
+                    assert ids(await caller.next()) == ["/web"]
+                connections.append(await channel._connection())
+                assert connections[0] is not connections[1]
+
+    run(main())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from finial.agent.disk import Disk
 from finial.rpc import RpcError, StatusCode
+from finial.runtime import files
 from finial.wire.statuses import Denial
 from support.agent_world import Agent, agent, ids, joined, stream, world
 from support.rpc import run
@@ -108,6 +111,23 @@ def test_a_banned_agent_drops_everything_and_ends() -> None:
     run(main())
 
 
+def test_a_banned_agent_drops_everything_even_when_its_disk_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise files.failed("delete", path, OSError(errno.EROFS, "Read-only file system"))
+
+    async def main() -> None:
+        async with world() as w:
+            w.server.add("e1", "/web", ME)
+            async with joined(w) as running, stream(w, running) as workload:
+                await workload.next()
+                monkeypatch.setattr(files, "remove", refused)
+                w.server.denial = Denial.AGENT_BANNED
+                assert (await workload.end()).code is StatusCode.PERMISSION_DENIED
+                assert (await running.end()).reason.id == "agent-banned"
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "denial",
     [
@@ -202,10 +222,34 @@ def test_an_identity_that_ends_while_the_server_is_away_ends_the_agent_after_the
                     await w.server.stop()
                     begun = w.clock.monotonic()
                     error = await workload.end()
-                    assert error.code is StatusCode.UNAVAILABLE
+                    # The SVID ends, and the agent with it: the workload is told of the one or the other.
+                    assert error.code in {StatusCode.UNAVAILABLE, StatusCode.PERMISSION_DENIED}
                     assert 500 < w.clock.monotonic() - begun < 620
                     ended = await running.end()
                     assert ended.reason.id == "agent-expired"
+
+    run(main())
+
+
+def test_a_clock_that_was_wrong_for_a_while_ends_nothing() -> None:
+    async def main() -> None:
+        hour = timedelta(hours=1)
+        async with world(agent_ttl=hour, svid_ttl=20 * hour) as w:
+            w.server.add("e1", "/web", ME)
+            async with joined(w):
+                pass
+            async with agent(w) as running:  # without a token
+                await running.synced()
+                async with stream(w, running) as workload:
+                    await workload.next()
+                await w.server.stop()
+                w.clock.jump(hour)
+                for _ in range(30):
+                    await w.tick()
+                w.clock.jump(-hour)
+                await w.server.start()
+                await w.eventually(lambda: w.server.calls["RenewAgent"] > 0, timedelta(seconds=5))
+                assert not running.ended
 
     run(main())
 

@@ -107,6 +107,23 @@ def test_the_first_message_waits_for_a_signature_but_not_for_ever() -> None:
     run(main())
 
 
+@pytest.mark.spec("WAPI-13")
+def test_an_entry_that_cannot_be_signed_does_not_hold_up_the_others() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.server.add("e1", "/web", ME)
+            w.server.add("e2", "/db", ME, created_at=2_000)
+            w.server.unsigned = {"e2"}
+            async with joined(w) as running:
+                await w.eventually(lambda: len(w.server.batches) > 2)
+                begun = w.clock.monotonic()
+                async with stream(w, running) as caller:
+                    assert ids(await caller.next()) == ["/web"]
+                assert w.clock.monotonic() - begun < 1
+
+    run(main())
+
+
 def test_goodbyes_of_the_server_are_not_noticed(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with world() as w:
@@ -155,6 +172,50 @@ def test_a_foreign_bundle_that_is_none_leaves_the_last_good_one() -> None:
                 w.server.add("e1", "/web", ME, federates_with=["b.test"], hint="h")
                 message = await caller.next()
                 assert message.federated_bundles["spiffe://b.test"] == good.x509_authorities[0].der
+
+    run(main())
+
+
+def test_one_foreign_bundle_that_the_server_cannot_give_leaves_the_rest_alone() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.server.add("e1", "/web", ME)
+            w.server.add("e2", "/other", "unix:uid:4242", federates_with=["b.test"])
+            w.server.errors["GetFederatedBundle"] = RpcError(StatusCode.INTERNAL, "broken row")
+            async with joined(w) as running, stream(w, running) as caller:
+                assert ids(await caller.next()) == ["/web"]
+
+    run(main())
+
+
+def test_a_server_that_is_away_for_foreign_bundles_is_away() -> None:
+    async def main() -> None:
+        async with world() as w:
+            good = w.server.federate("b.test")
+            w.server.add("e1", "/web", ME, federates_with=["b.test"])
+            async with joined(w) as running, stream(w, running) as caller:
+                await caller.next()
+                w.server.errors["GetFederatedBundle"] = RpcError(StatusCode.UNAVAILABLE, "away")
+                w.server.add("e1", "/web", ME, federates_with=["b.test"], hint="h")
+                message = await caller.next()
+                assert message.federated_bundles["spiffe://b.test"] == good.x509_authorities[0].der
+
+    run(main())
+
+
+@pytest.mark.spec("WAPI-37")
+def test_the_own_domain_is_no_foreign_one() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.server.federate("example.org")  # whatever the server has under that name
+            w.server.add("e1", "/web", ME, federates_with=["example.org"])
+            async with joined(w) as running:
+                async with stream(w, running) as caller:
+                    assert not (await caller.next()).federated_bundles
+                async with stream(w, running, pb.SpiffeWorkloadAPI.FetchX509Bundles) as caller:
+                    own = b"".join(each.certificate.der for each in w.server.published)
+                    assert dict((await caller.next()).bundles) == {"spiffe://example.org": own}
+            assert not w.server.calls["GetFederatedBundle"]
 
     run(main())
 

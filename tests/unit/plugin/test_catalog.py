@@ -11,6 +11,8 @@ from finial.plugin import catalog
 from finial.plugin.catalog import Cardinality, CatalogError, Group, PluginContext
 from finial.plugin.guard import PluginError, wrong
 from finial.plugin.keys import KEY_MANAGERS, GuardedKeyManager
+from finial.plugin.node import NODE_ATTESTORS_AGENT, NODE_ATTESTORS_SERVER
+from finial.plugin.workload import WORKLOAD_ATTESTORS
 from support.clock import FixedChance, ManualClock
 
 MODULE = """
@@ -184,3 +186,13 @@ def test_how_many_of_a_kind(
             CatalogError, match=f"{count} test plugins are configured, {cardinality} is needed"
         ):
             catalog.load_all(group(cardinality), both[:count], {}, context=context)
+
+
+def test_both_halves_of_a_kind_have_their_settings_under_one_name() -> None:
+    groups = (KEY_MANAGERS, NODE_ATTESTORS_SERVER, NODE_ATTESTORS_AGENT, WORKLOAD_ATTESTORS)
+    assert [group.table for group in groups] == [
+        "key_managers",
+        "node_attestors",
+        "node_attestors",
+        "workload_attestors",
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,10 @@ def test_a_node_is_refused(context: PluginContext) -> None:
         ),
         (node("spiffe://a.test/spire/server"), "returned spiffe://a.test/spire/server, which is no agent"),
         (node("spiffe://a.test/web"), "returned spiffe://a.test/web, which is no agent"),
-        (node(selector="unix:uid:0"), "returned a selector of type unix"),
+        (node(selector="unix:uid:0"), "returned what is no selector of type rack"),
+        (AttestedNode("rack/7", (), can_reattest=True), "returned a str as the agent's ID"),  # type: ignore[arg-type]
+        (AttestedNode(AGENT, ["rack:7"], can_reattest=True), "returned a list, which is no tuple"),  # type: ignore[arg-type]
+        (AttestedNode(AGENT, ("rack:7",), can_reattest=True), "returned what is no selector"),  # type: ignore[arg-type]
     ],
 )
 def test_what_no_attestor_may_return(context: PluginContext, answer: object, message: str) -> None:
@@ -125,6 +129,21 @@ def test_what_happens_to_the_agent_is_not_the_plugins_fault(context: PluginConte
         raise gone
 
     assert refusal(Server(node()), context, exchange) is gone
+
+
+def test_a_plugin_that_catches_it_attests_nobody_by_it(context: PluginContext) -> None:
+    gone = FinialError(GONE, "the agent has gone")
+
+    class Careless(Server):
+        async def attest(self, payload: bytes, exchange: Exchange) -> Any:
+            with contextlib.suppress(FinialError):
+                await exchange(b"which rack?")
+            return self.answer
+
+    async def exchange(challenge: bytes) -> bytes:
+        raise gone
+
+    assert refusal(Careless(node()), context, exchange) is gone
 
 
 def test_the_agents_half(context: PluginContext) -> None:

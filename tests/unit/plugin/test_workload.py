@@ -32,7 +32,7 @@ def asked(answer: object) -> object:
         trust_domain=TrustDomain("a.test"), clock=ManualClock(), chance=FixedChance(), data_dir=Path("/")
     )
     guarded = WORKLOAD_ATTESTORS.guard(Plugin(answer), "mine", context)
-    return asyncio.run(guarded.attest(WorkloadProcess(1, -1, -1)))
+    return asyncio.run(guarded.attest(WorkloadProcess(1, -1, -1, 0, 0)))
 
 
 def test_good_answers_pass() -> None:
@@ -65,7 +65,7 @@ def test_what_is_no_attestor_is_refused() -> None:
 def test_a_process_reads_from_its_folder() -> None:
     folder = os.open("/proc/self", os.O_RDONLY)
     try:
-        process = WorkloadProcess(os.getpid(), folder, -1)
+        process = WorkloadProcess(os.getpid(), folder, -1, os.geteuid(), os.getegid())
         assert b"Uid:" in process.read("status")
         with pytest.raises(FileNotFoundError):
             process.read("nothing")

@@ -111,6 +111,11 @@ def test_svids_that_may_be_cut_short_are_warned_of() -> None:
     ("name", "value"),
     [
         ("ca_ttl", "0"),
+        ("ca_ttl", "59s"),
+        ("ca_ttl", "8000000d"),
+        ("default_x509_svid_ttl", "8000000d"),
+        ("agent_ttl", "8000000d"),
+        ("max_join_token_ttl", "8000000d"),
         ("default_x509_svid_ttl", "0s"),
         ("limits_max_connections", "0"),
         ("limits_max_receive_bytes", "1KiB"),

@@ -113,6 +113,7 @@ class WorkloadAPI:
             raise
         except FinialError as error:
             _log.warning("workload attestation failed", extra=fields(peer=call.peer.address, error=error))
+            call.connection.drain()  # the next try has to come from the process as it is then
             raise RpcError(StatusCode.UNAVAILABLE, "workload attestation failed") from error
 
     def _pause(self) -> timedelta:

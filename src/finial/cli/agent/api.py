@@ -28,6 +28,8 @@ from finial.sdk.workload import Revoked, WorkloadClient
 from finial.wire.gen import workload as pb
 from finial.wire.jsontext import to_json
 
+_SCHEMES = ("unix:", "tcp:")
+
 
 @click.command(
     "x509",
@@ -102,7 +104,7 @@ async def _watch(address: Address, *, as_json: bool) -> None:
 def _address(socket: str | None) -> Address:
     """Where the Workload API is: a path or a URI that was given, the environment's, or the default."""
     if socket is not None:
-        return endpoint_address(socket) if "://" in socket else Unix(socket)
+        return endpoint_address(socket) if socket.startswith(_SCHEMES) or "://" in socket else Unix(socket)
     if os.environ.get(ENVIRONMENT_VARIABLE):
         return endpoint_address()
     return Unix(str(default_socket("agent")))

@@ -1,9 +1,11 @@
 """The attestor `unix`: who a process runs as, and which program it is.
 
 Read anew at each question. A comparison of the executable and the credentials with what was seen last on
-the same connection stands in for a full reading, since then every selector would come out the same.
-Only digests of files are kept beyond that: by device, inode, size and change time, and never of a file that
-changed less than two seconds ago, because its change time could stay the same through another change.
+the same connection stands in for a full reading, since then every selector would come out the same, but for
+the names of users and groups, which are asked for again after a while.
+Only digests of files are kept beyond that: by mount, device, inode, size and change time, and never of a file
+that changed less than two seconds ago, because its change time could stay the same through another change.
+Where the kernel does not tell mounts apart, none is kept of a file that has no disk under it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from finial.core.selectors import Selector
 from finial.plugin.catalog import PluginContext
 from finial.plugin.workload import WorkloadProcess
 from finial.runtime.clock import Clock
+from finial.runtime.fileid import FileID, file_id, open_file_id
+from finial.runtime.workers import Workers
 
 TYPE = "unix"
 DEFAULT_SIZE_LIMIT = 256 << 20
@@ -43,6 +47,11 @@ _SETTING = Reason(
     Kind.INVALID,
     hint="The unix attestor takes discover_workload_path (true or false) and workload_size_limit (bytes).",
 )
+_ANOTHER_USER = Reason(
+    "unix-user-changed",
+    Kind.UNAVAILABLE,
+    hint="A connection speaks for the user that opened it: the workload has to connect anew.",
+)
 _RESTLESS = Reason("unix-process-changing", Kind.UNAVAILABLE, hint="Ask again when the process has settled.")
 
 _SETTLED = timedelta(seconds=2)
@@ -51,8 +60,9 @@ _NAMES_FOR = 30.0  # seconds that the name of a user or group is kept
 _MAX_NAMES = 4_096
 _MAX_DIGESTS = 4_096
 _PIECE = 1 << 20
-
-_File = tuple[int, int, int, int]  # device, inode, size, change time in nanoseconds
+# A directory service that hangs takes two threads; programs that are hashed, one core each.
+_THREADS = 2
+_MOST_WAITING = 64  # of the processes of one user
 
 
 class UnixAttestorError(FinialError):
@@ -87,13 +97,14 @@ class _Look:
 
     credentials: tuple[bytes, ...]
     path: str
-    file: _File | None
+    file: FileID | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     look: _Look
     selectors: tuple[Selector, ...]
+    until: float  # on the monotonic clock: names may be others by then
 
 
 class UnixAttestor:
@@ -110,8 +121,11 @@ class UnixAttestor:
     def __init__(self, *, discover_path: bool, size_limit: int, clock: Clock) -> None:
         self._discover_path = discover_path
         self._size_limit = size_limit
+        self._clock = clock
         self._last: WeakKeyDictionary[WorkloadProcess, _Answer] = WeakKeyDictionary()
-        self._names = _Names(clock)
+        workers = Workers("names", threads=_THREADS, most_waiting=_MOST_WAITING)
+        self._users = _Names(_user, workers=workers, clock=clock)
+        self._groups = _Names(_group, workers=workers, clock=clock)
         self._digests = _Digests(clock)
 
     async def attest(self, process: WorkloadProcess) -> tuple[Selector, ...]:
@@ -123,12 +137,13 @@ class UnixAttestor:
         for _ in range(_TRIES):
             look = self._look(process)
             last = self._last.get(process)
-            if last is not None and last.look == look:
+            if last is not None and last.look == look and self._clock.monotonic() < last.until:
                 return last.selectors
+            until = self._clock.monotonic() + _NAMES_FOR
             selectors, lasting = await self._describe(process, look)
             if self._look(process) == look:  # no exec and no setuid while files were read
                 if lasting:
-                    self._last[process] = _Answer(look, selectors)
+                    self._last[process] = _Answer(look, selectors, until)
                 return selectors
         raise UnixAttestorError(_RESTLESS, f"process {process.pid} changed at each of {_TRIES} readings")
 
@@ -142,11 +157,18 @@ class UnixAttestor:
         )
         if len(credentials) != 3:
             raise UnixAttestorError(_UNREADABLE, f"the status of process {process.pid} lacks credentials")
+        uid, gid, _ = _numbers(credentials)
+        if (uid, gid) != (process.uid, process.gid):
+            message = (
+                f"process {process.pid} connected as user {process.uid} and group {process.gid},"
+                f" and is {uid} and {gid} now"
+            )
+            raise UnixAttestorError(_ANOTHER_USER, message)
         if not self._discover_path:
             return _Look(credentials, "", None)
         try:
             path = os.readlink("exe", dir_fd=process.folder)
-            return _Look(credentials, path, _file(os.stat("exe", dir_fd=process.folder)))
+            return _Look(credentials, path, file_id("exe", folder=process.folder))
         except OSError as error:
             if error.errno in {errno.EACCES, errno.EPERM}:
                 return _Look(credentials, "", None)
@@ -155,7 +177,8 @@ class UnixAttestor:
     async def _describe(self, process: WorkloadProcess, look: _Look) -> tuple[tuple[Selector, ...], bool]:
         """The selectors that a look amounts to, and whether they hold as long as the look is the same."""
         uid, gid, groups = _numbers(look.credentials)
-        users, group_names = await self._names.of([uid], [gid, *groups])
+        users = await self._users.of(uid, [uid])
+        group_names = await self._groups.of(uid, [gid, *groups])
         values = [f"uid:{uid}", *_named("user", users, [uid])]
         values += [f"gid:{gid}", *_named("group", group_names, [gid])]
         values += [f"supplementary_gid:{number}" for number in groups]
@@ -168,11 +191,10 @@ class UnixAttestor:
             values += [f"sha256:{digest}"] if digest else []
         return tuple(Selector(TYPE, value) for value in values), lasting
 
-    async def _digest(self, process: WorkloadProcess, file: _File) -> tuple[str, bool]:
-        size = file[2]
-        if 0 < self._size_limit < size:
+    async def _digest(self, process: WorkloadProcess, file: FileID) -> tuple[str, bool]:
+        if 0 < self._size_limit < file.size:
             message = (
-                f"the executable of process {process.pid} has {size} bytes, at most {self._size_limit}"
+                f"the executable of process {process.pid} has {file.size} bytes, at most {self._size_limit}"
                 " are hashed"
             )
             raise UnixAttestorError(_LARGE, message)
@@ -186,39 +208,75 @@ class UnixAttestor:
                 return "", True  # it may be run and not read
             raise _failed(process, error) from error
         try:
-            return await self._digests.make(descriptor, file)
+            return await self._digests.make(process.uid, descriptor, file)
         except OSError as error:
             raise _failed(process, error) from error
 
 
 class _Names:
-    """Names of users and groups, asked of the system in a thread: a directory service may stand behind."""
+    """Names of users or of groups, asked of the system in a thread: a directory service may stand behind.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        ask: The name of one; raises KeyError when there is none.
+        workers: The threads.
+        clock: To know for how long a name is kept.
+    """
+
+    def __init__(self, ask: Callable[[int], str], *, workers: Workers, clock: Clock) -> None:
+        self._ask = ask
+        self._workers = workers
         self._clock = clock
-        self._users: dict[int, tuple[float, str]] = {}
-        self._groups: dict[int, tuple[float, str]] = {}
+        self._kept: dict[int, tuple[float, str]] = {}
+        self._running: dict[int, asyncio.Future[dict[int, str]]] = {}
 
-    async def of(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[int, str], dict[int, str]]:
-        """Those numbers that have a name, with it."""
-        users = await self._find(self._users, uids, lambda number: pwd.getpwuid(number).pw_name)
-        groups = await self._find(self._groups, gids, lambda number: grp.getgrgid(number).gr_name)
-        return users, groups
+    async def of(self, owner: int, numbers: Iterable[int]) -> dict[int, str]:
+        """Those numbers that have a name, with it.
 
-    async def _find(
-        self, kept: dict[int, tuple[float, str]], numbers: Iterable[int], lookup: Callable[[int], str]
-    ) -> dict[int, str]:
+        Args:
+            owner: The user for whose process it is.
+            numbers: Of users or of groups.
+
+        Raises:
+            BusyError: Too many names are asked for already for this user's processes.
+        """
         now = self._clock.monotonic()
+        found: dict[int, str] = {}
+        missing: list[int] = []
         wanted = set(numbers)
-        missing = [number for number in wanted if number not in kept or kept[number][0] <= now]
-        found = {number: kept[number][1] for number in wanted.difference(missing)}
-        if missing:
-            if len(kept) > _MAX_NAMES:
-                kept.clear()
-            for number, name in (await asyncio.to_thread(_look_up, lookup, missing)).items():
-                kept[number] = (now + _NAMES_FOR, name)
+        for number in wanted:
+            until, name = self._kept.get(number, (now, ""))
+            if until > now:
                 found[number] = name
-        return {number: name for number, name in found.items() if name}
+            else:
+                missing.append(number)
+        if fresh := [number for number in missing if number not in self._running]:
+            self._start(owner, fresh)
+        for running in {self._running[number] for number in missing}:
+            found |= await asyncio.shield(running)  # others wait for it too
+        return {number: name for number in wanted if (name := found[number])}
+
+    def _start(self, owner: int, numbers: list[int]) -> None:
+        running = self._workers.submit(owner, lambda: _look_up(self._ask, numbers))
+        running.add_done_callback(lambda done: self._finished(numbers, done))
+        self._running.update(dict.fromkeys(numbers, running))
+
+    def _finished(self, numbers: list[int], done: asyncio.Future[dict[int, str]]) -> None:
+        for number in numbers:
+            del self._running[number]
+        if done.cancelled() or done.exception() is not None:
+            return
+        if len(self._kept) > _MAX_NAMES:
+            self._kept.clear()
+        until = self._clock.monotonic() + _NAMES_FOR
+        self._kept.update((number, (until, name)) for number, name in done.result().items())
+
+
+def _user(number: int) -> str:
+    return pwd.getpwuid(number).pw_name
+
+
+def _group(number: int) -> str:
+    return grp.getgrgid(number).gr_name
 
 
 class _Digests:
@@ -226,45 +284,53 @@ class _Digests:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: OrderedDict[_File, str] = OrderedDict()
-        self._running: dict[_File, asyncio.Future[str]] = {}
+        self._workers = Workers("digests", threads=_THREADS, most_waiting=_MOST_WAITING)
+        self._kept: OrderedDict[FileID, str] = OrderedDict()
+        self._running: dict[FileID, asyncio.Future[str]] = {}
 
-    def get(self, file: _File) -> str | None:
+    def get(self, file: FileID) -> str | None:
         """The digest of a file that is known."""
         digest = self._kept.get(file)
         if digest is not None:
             self._kept.move_to_end(file)
         return digest
 
-    async def make(self, descriptor: int, file: _File) -> tuple[str, bool]:
+    async def make(self, owner: int, descriptor: int, file: FileID) -> tuple[str, bool]:
         """Hash an open file, which is closed then.
 
         Args:
+            owner: The user for whose process it is.
             descriptor: Of the file.
             file: What it has to be, before and after.
 
         Returns:
-            The digest, and whether the file has been at rest long enough for it to be kept.
+            The digest, and whether it may be kept: the file has been at rest long enough, and no other one
+            can be taken for it.
 
         Raises:
             OSError: It cannot be read, or is another one, or changed meanwhile.
+            BusyError: The user has too many programs hashed already.
         """
-        settled = self._settled(file)
+        lasting = file.unmistakable and self._settled(file)
         running = self._running.get(file)
         if running is None:
-            running = asyncio.get_running_loop().run_in_executor(None, _hash, descriptor, file)
-            running.add_done_callback(lambda done: self._finished(file, done, keep=settled))
+            try:
+                running = self._workers.submit(owner, lambda: _hash(descriptor, file))
+            except FinialError:
+                os.close(descriptor)
+                raise
+            running.add_done_callback(lambda done: self._finished(file, done, keep=lasting))
             self._running[file] = running
         else:
             os.close(descriptor)
         # One caller's end must not end the work that others wait for, nor lose the descriptor.
-        return await asyncio.shield(running), settled
+        return await asyncio.shield(running), lasting
 
-    def _settled(self, file: _File) -> bool:
-        changed = datetime.fromtimestamp(file[3] / 1e9, UTC)
+    def _settled(self, file: FileID) -> bool:
+        changed = datetime.fromtimestamp(file.changed_ns / 1e9, UTC)
         return self._clock.now() - changed >= _SETTLED
 
-    def _finished(self, file: _File, done: asyncio.Future[str], *, keep: bool) -> None:
+    def _finished(self, file: FileID, done: asyncio.Future[str], *, keep: bool) -> None:
         self._running.pop(file, None)
         if keep and not done.cancelled() and done.exception() is None:
             self._kept[file] = done.result()
@@ -272,22 +338,18 @@ class _Digests:
                 self._kept.popitem(last=False)
 
 
-def _hash(descriptor: int, file: _File) -> str:
+def _hash(descriptor: int, file: FileID) -> str:
     try:
-        if _file(os.fstat(descriptor)) != file:
+        if open_file_id(descriptor) != file:
             raise OSError(errno.ESTALE, "the executable is another one by now")
         digest = hashlib.sha256()
         while piece := os.read(descriptor, _PIECE):
             digest.update(piece)
-        if _file(os.fstat(descriptor)) != file:
+        if open_file_id(descriptor) != file:
             raise OSError(errno.ESTALE, "the executable changed while it was read")
         return digest.hexdigest()
     finally:
         os.close(descriptor)
-
-
-def _file(status: os.stat_result) -> _File:
-    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def _look_up(lookup: Callable[[int], str], numbers: Iterable[int]) -> dict[int, str]:
@@ -295,7 +357,7 @@ def _look_up(lookup: Callable[[int], str], numbers: Iterable[int]) -> dict[int, 
     for number in numbers:
         try:
             found[number] = lookup(number)
-        except KeyError:
+        except (KeyError, OSError):
             found[number] = ""
     return found
 

@@ -70,7 +70,7 @@ def read_document(name: str, text: str) -> Document:
     """
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number may be too long, which is no TOMLDecodeError
         match = _AT.search(str(error))
         message = str(error)[: match.start()].strip() if match else "it is no TOML"
         raise DocumentError(message, int(match[1]) if match else 0) from error

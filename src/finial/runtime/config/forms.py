@@ -197,7 +197,13 @@ def _text(raw: object) -> str:
 
 
 def _path(raw: object) -> Path:
-    return Path(_text(raw)).expanduser()
+    text = _text(raw)
+    if "\0" in text:
+        raise ValueError(f"{_quoted(raw)} is no path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{_quoted(raw)} names a user without a home folder") from error
 
 
 def _socket(raw: object) -> Path:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,7 +17,10 @@ from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
 from finial.server.api.chain import Caller, Endpoint, bidi, unary
-from finial.server.attest import JOIN_TOKEN, Admitted, Attestation, join_token_id
+from finial.server.api.patience import within
+from finial.server.api.replies import named, random_id, svid
+from finial.server.api.slices import Slices
+from finial.server.attest import JOIN_TOKEN, Attestation, join_token_id, loggable
 from finial.server.index.index import Index
 from finial.server.limits import Limiter
 from finial.server.store import entries, nodes, tokens
@@ -33,6 +35,8 @@ from finial.wire.gen import spire_api_types as types
 _log = logging.getLogger("finial.server")
 
 MAX_VERSION_CHARACTERS = 255
+ATTESTATION_TIME = timedelta(minutes=1)
+"""How long the conversation may take in which a node proves what it is."""
 
 _AttestCall = ServerCall[agent_pb.AttestAgentRequest, agent_pb.AttestAgentResponse]
 
@@ -86,19 +90,21 @@ class AgentService:
 
     async def count(self, request: agent_pb.CountAgentsRequest, _: Caller) -> agent_pb.CountAgentsResponse:
         """How many nodes match."""
-        wanted = agents.count_filter(request)
-        return agent_pb.CountAgentsResponse(count=sum(map(wanted, map(_view, self._index.nodes))))
+        found = await self._found(agents.count_filter(request), paging.Page())
+        return agent_pb.CountAgentsResponse(count=len(found))
 
     async def list(self, request: agent_pb.ListAgentsRequest, _: Caller) -> agent_pb.ListAgentsResponse:
         """A page of the nodes that match."""
-        wanted = agents.list_filter(request)
         page = paging.read(request.page_size, request.page_token)
+        found = await self._found(agents.list_filter(request), page)
         mask = masks.output_mask(request)
-        rows = page.take(node for node in self._index.nodes.after(page.after) if wanted(_view(node)))
-        return agent_pb.ListAgentsResponse(
-            agents=[agents.to_message(_view(node), mask) for node in rows],
-            next_page_token=page.token([node.seq for node in rows]),
-        )
+        response = agent_pb.ListAgentsResponse(next_page_token=page.token([node.seq for node in found]))
+        slices = Slices(self._clock)
+        for node in found:
+            response.agents.append(agents.to_message(_view(node), mask))
+            if slices.over():
+                await slices.turn()
+        return response
 
     async def get(self, request: agent_pb.GetAgentRequest, _: Caller) -> types.Agent:
         """One node."""
@@ -112,20 +118,23 @@ class AgentService:
         """Evict a node: nothing of it is remembered, and its join token lets nobody in again."""
         agent_id = self._agent_id(request.HasField("id"), request.id)
         await self._store.write(lambda tx: _evict(tx, agent_id))
-        _log.info("agent evicted", extra=fields(by=caller.id or caller.address))
+        _log.info("agent evicted", extra=fields(id=loggable(agent_id), by=named(caller)))
         return pb.Empty()
 
     async def ban(self, request: agent_pb.BanAgentRequest, caller: Caller) -> pb.Empty:
         """Keep a node out until its record is deleted."""
         agent_id = self._agent_id(request.HasField("id"), request.id)
         await self._store.write(lambda tx: _ban(tx, agent_id))
-        _log.info("agent banned", extra=fields(by=caller.id or caller.address))
+        _log.info("agent banned", extra=fields(id=loggable(agent_id), by=named(caller)))
         return pb.Empty()
 
     async def attest(self, call: _AttestCall, caller: Caller) -> None:
         """The conversation in which a node proves what it is."""
         if self._attest_limit is not None:
             await self._attest_limit.wait(caller)
+        await within(self._clock, ATTESTATION_TIME, self._converse(call))
+
+    async def _converse(self, call: _AttestCall) -> None:
         request = await call.receive()
         params = _attest_params(request)
 
@@ -141,19 +150,22 @@ class AgentService:
             admitted = await self._attestation.by_token(payload.decode("utf-8", "replace"), csr)
         else:
             admitted = await self._attestation.by_plugin(kind, payload, csr, exchange=exchange)
-        result = agent_pb.AttestAgentResponse.Result(svid=_svid(admitted), reattestable=admitted.can_reattest)
+        result = agent_pb.AttestAgentResponse.Result(
+            svid=svid(admitted.id, admitted.chain), reattestable=admitted.can_reattest
+        )
         await call.send(agent_pb.AttestAgentResponse(result=result))
 
     async def renew(self, request: agent_pb.RenewAgentRequest, caller: Caller) -> agent_pb.RenewAgentResponse:
         """A new SVID for the agent that calls."""
         if self._sign_limit is not None:
             await self._sign_limit.wait(caller)
+            caller.recheck()
         if not request.HasField("params"):
             raise RpcError(StatusCode.INVALID_ARGUMENT, "params cannot be nil")
         if not request.params.csr:
             raise RpcError(StatusCode.INVALID_ARGUMENT, "missing CSR")
-        admitted = await self._attestation.renew(caller.agent_id, request.params.csr)
-        return agent_pb.RenewAgentResponse(svid=_svid(admitted))
+        admitted = await self._attestation.renew(caller.agent_id, request.params.csr, recheck=caller.recheck)
+        return agent_pb.RenewAgentResponse(svid=svid(admitted.id, admitted.chain))
 
     async def create_join_token(
         self, request: agent_pb.CreateJoinTokenRequest, caller: Caller
@@ -163,9 +175,13 @@ class AgentService:
             raise RpcError(StatusCode.INVALID_ARGUMENT, "ttl is required, you must provide one")
         ttl = timedelta(seconds=request.ttl)
         if ttl > self._max_token_ttl:
-            message = f"ttl of {request.ttl} seconds is above the server's limit of {self._max_token_ttl}"
+            limit = int(self._max_token_ttl.total_seconds())
+            message = (
+                f"ttl of {request.ttl} seconds is above the server's limit of {limit}: "
+                "ask for less, or raise its max_join_token_ttl"
+            )
             raise RpcError(StatusCode.INVALID_ARGUMENT, message)
-        token = request.token or str(self._uuid())
+        token = request.token or random_id(self._chance)
         try:
             agent_id = join_token_id(self._index.trust_domain, token)
         except SpiffeIDError as error:
@@ -176,10 +192,8 @@ class AgentService:
             alias = self._alias(registry.read_id(request.agent_id), agent_id)
         expires_at = int((self._clock.now() + ttl).timestamp())
         await self._store.write(lambda tx: _create_token(tx, token, alias, expires_at))
-        named = alias.spiffe_id if alias else ""
-        _log.info(
-            "join token created", extra=fields(ttl=request.ttl, id=named, by=caller.id or caller.address)
-        )
+        brought = alias.spiffe_id if alias else ""
+        _log.info("join token created", extra=fields(ttl=request.ttl, id=brought, by=named(caller)))
         return types.JoinToken(value=token, expires_at=expires_at)
 
     async def post_status(
@@ -192,6 +206,18 @@ class AgentService:
         if version and node is not None and node.version != version:
             await self._store.write(lambda tx: _note_version(tx, caller.agent_id, version))
         return agent_pb.PostStatusResponse()
+
+    async def _found(self, wanted: agents.Wanted, page: paging.Page) -> Sequence[NodeRecord]:
+        found: list[NodeRecord] = []
+        slices = Slices(self._clock)
+        for node in self._index.nodes.after(page.after):
+            if wanted(_view(node)):
+                found.append(node)
+                if len(found) == page.size:
+                    break
+            if slices.over():
+                await slices.turn()
+        return found
 
     def _agent_id(self, given: bool, message: types.SPIFFEID) -> SpiffeID:
         if not given:
@@ -213,14 +239,11 @@ class AgentService:
     def _alias(self, spiffe_id: SpiffeID, parent: SpiffeID) -> RegistrationEntry:
         _check_alias_domain(spiffe_id, self._index.trust_domain)
         return RegistrationEntry(
-            id=str(self._uuid()),
+            id=random_id(self._chance),
             spiffe_id=spiffe_id,
             parent_id=parent,
             selectors=(Selector("spiffe_id", parent.text),),
         )
-
-    def _uuid(self) -> uuid.UUID:
-        return uuid.UUID(bytes=self._chance.token(16), version=4)
 
 
 def _check_alias_domain(spiffe_id: SpiffeID, trust_domain: TrustDomain) -> None:
@@ -252,14 +275,6 @@ def _attest_params(request: agent_pb.AttestAgentRequest | None) -> agent_pb.Atte
 
 def _malformed(what: str) -> RpcError:
     return RpcError(StatusCode.INVALID_ARGUMENT, f"malformed param: missing {what}")
-
-
-def _svid(admitted: Admitted) -> types.X509SVID:
-    return types.X509SVID(
-        cert_chain=[certificate.der for certificate in admitted.chain],
-        id=registry.id_message(admitted.id),
-        expires_at=int(admitted.leaf.not_after.timestamp()),
-    )
 
 
 def _view(node: NodeRecord) -> agents.AgentView:

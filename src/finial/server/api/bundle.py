@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -16,6 +15,7 @@ from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.log import fields
 from finial.server.api.chain import Caller, Endpoint, unary
 from finial.server.api.replies import encoded, failure, invalid, named
+from finial.server.api.slices import each
 from finial.server.index.index import Index
 from finial.server.store import bundles, entries
 from finial.server.store.records import BundleRecord
@@ -167,12 +167,12 @@ class BundleService:
         release = _RELEASES.get(request.mode)
         if release is None:
             raise invalid(f"unhandled delete mode {request.mode}")
-        outcomes = await asyncio.gather(*(self._delete(each, release) for each in request.trust_domains))
+        outcomes = await each(request.trust_domains, lambda name: self._delete(name, release))
         _note("bundles deleted", outcomes, caller)
         return bundle_pb.BatchDeleteFederatedBundleResponse(
             results=[
-                bundle_pb.BatchDeleteFederatedBundleResponse.Result(status=each.status, trust_domain=name)
-                for each, name in zip(outcomes, request.trust_domains, strict=True)
+                bundle_pb.BatchDeleteFederatedBundleResponse.Result(status=outcome.status, trust_domain=name)
+                for outcome, name in zip(outcomes, request.trust_domains, strict=True)
             ]
         )
 
@@ -196,7 +196,7 @@ class BundleService:
 
     async def _each(
         self,
-        messages: Iterable[types.Bundle],
+        messages: Sequence[types.Bundle],
         words: tuple[str, str],
         prepare: Callable[[types.Bundle], _Work],
     ) -> list[_Outcome]:
@@ -222,7 +222,7 @@ class BundleService:
             except FinialError as error:
                 return _Outcome(failure(error, f"failed to {verb} bundle"))
 
-        return await asyncio.gather(*map(one, messages))
+        return await each(messages, one)
 
     async def _delete(self, text: str, release: _Release) -> _Outcome:
         try:

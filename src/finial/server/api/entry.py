@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from finial.core.entry import RegistrationEntry
 from finial.core.errors import FinialError, RefusedError
@@ -15,10 +13,11 @@ from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
 from finial.server.api import entryfilter, entrysync
+from finial.server.api.authorized import Authorized
 from finial.server.api.chain import Caller, Endpoint, bidi, unary
 from finial.server.api.entryfilter import EntryFilter
-from finial.server.api.replies import encoded, failure, invalid, named
-from finial.server.api.slices import Slices
+from finial.server.api.replies import encoded, failure, invalid, named, random_id
+from finial.server.api.slices import Slices, each, parts
 from finial.server.index.index import Index
 from finial.server.store import entries
 from finial.server.store.entries import EntryExistsError
@@ -101,20 +100,21 @@ class EntryService:
         self, request: entry_pb.BatchCreateEntryRequest, caller: Caller
     ) -> entry_pb.BatchCreateEntryResponse:
         """Create entries; each item succeeds or fails on its own."""
-        read, slices = [], Slices(self._clock)
-        for message in request.entries:
-            read.append(self._read_new(message))
-            if slices.over():
-                await slices.turn()
-        good = [entry for entry in read if isinstance(entry, RegistrationEntry)]
-        made = iter(await self._create(good))
         mask = masks.output_mask(request)
         response = entry_pb.BatchCreateEntryResponse()
-        for entry in read:
-            if isinstance(entry, FinialError):
-                response.results.add(status=failure(entry, "failed to convert entry"))
-            else:
-                response.results.append(_created(entry, next(made), mask))
+        slices = Slices(self._clock)
+        for part in parts(request.entries):
+            read = []
+            for message in part:
+                read.append(self._read_new(message))
+                if slices.over():
+                    await slices.turn()
+            made = iter(await self._create([entry for entry in read if isinstance(entry, RegistrationEntry)]))
+            for entry in read:
+                if isinstance(entry, FinialError):
+                    response.results.add(status=failure(entry, "failed to convert entry"))
+                else:
+                    response.results.append(_created(entry, next(made), mask))
         _note("entries created", [result.status for result in response.results], caller)
         return response
 
@@ -135,7 +135,7 @@ class EntryService:
             except FinialError as error:
                 return error
 
-        outcomes = await asyncio.gather(*map(update, request.entries))
+        outcomes = await each(request.entries, update)
         mask = masks.output_mask(request)
         response = entry_pb.BatchUpdateEntryResponse(results=[_updated(each, mask) for each in outcomes])
         _note("entries updated", [result.status for result in response.results], caller)
@@ -155,7 +155,7 @@ class EntryService:
                 return failure(error, "failed to delete entry")
             return statuses.ok()
 
-        outcomes = await asyncio.gather(*map(delete, request.ids))
+        outcomes = await each(request.ids, delete)
         results = [
             _Deleted(status=status, id=entry_id)
             for status, entry_id in zip(outcomes, request.ids, strict=True)
@@ -168,35 +168,29 @@ class EntryService:
     async def get_authorized(self, request: entry_pb.GetAuthorizedEntriesRequest, caller: Caller) -> bytes:
         """All entries that the calling agent may serve, in one message."""
         form = entryframes.former(masks.output_mask(request))
-        return entryframes.authorized_reply(map(form, self._authorized(caller).values()))
+        authorized = Authorized(caller, self._index, self._clock)
+        return entryframes.authorized_reply(map(form, authorized().values()))
 
     async def sync_authorized(self, call: entrysync.SyncCall, caller: Caller) -> None:
         """What the calling agent may serve, in pages, and only what it does not have."""
-        await entrysync.serve(call, lambda: self._authorized(caller))
+        await entrysync.serve(call, Authorized(caller, self._index, self._clock), self._clock)
 
     # What these are made of.
 
-    def _authorized(self, caller: Caller) -> Mapping[str, EntryRecord]:
-        return self._index.authorized(caller.agent_id.text, self._clock.now().timestamp())
-
     async def _found(self, wanted: EntryFilter, page: Page) -> Sequence[EntryRecord]:
         found: list[EntryRecord] = []
-        slices, looked = Slices(self._clock), page.after
-        rows = iter(wanted.rows(self._index.entries, looked))
-        while (record := next(rows, None)) is not None:
-            looked = record.seq
+        slices = Slices(self._clock)
+        for record in wanted.rows(self._index.entries, page.after):
             if wanted.wants(record):
                 found.append(record)
                 if len(found) == page.size:
                     break
             if slices.over():
                 await slices.turn()
-                # The index may have changed meanwhile, which its iterators do not survive.
-                rows = iter(wanted.rows(self._index.entries, looked))
         return found
 
     def _read_new(self, message: types.Entry) -> RegistrationEntry | FinialError:
-        message.id = message.id or str(uuid.UUID(bytes=self._chance.token(16), version=4))
+        message.id = message.id or random_id(self._chance)
         try:
             return _read(message, self._index.trust_domain)
         except FinialError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeVar
@@ -40,8 +40,8 @@ class EntryFilter:
         """Whether every entry is wanted."""
         return not (self.parent_id or self.by_record or self.by_message)
 
-    def rows(self, entries: EntryIndex, after: int) -> Iterable[EntryRecord]:
-        """The entries to look at, in the order of creation.
+    def rows(self, entries: EntryIndex, after: int) -> Sequence[EntryRecord]:
+        """The entries to look at, in the order of creation, as they are at this moment.
 
         Args:
             entries: All of them.

@@ -7,9 +7,12 @@ asks for those entries that it lacks. Agents end the call by cancelling it when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from finial.rpc.servercall import ServerCall
+from finial.runtime.clock import Clock
+from finial.server.api.patience import within
 from finial.server.api.replies import invalid
 from finial.server.store.records import EntryRecord
 from finial.wire import entryframes, masks
@@ -21,38 +24,54 @@ PAGE: Final = 500
 PAGE_BYTES: Final = 3 << 20
 """Bytes of the entries in one message: peers take no message of more than 4 MiB."""
 
+MOST_ASKED: Final = 10 * PAGE
+"""Ids in one request; SPIRE's agents ask for no more than a page of revisions had."""
+PATIENCE: Final = timedelta(minutes=1)
+"""How long an agent may say nothing, or not read; those of SPIRE give themselves half of it for it all."""
+
 SyncCall = ServerCall[entry_pb.SyncAuthorizedEntriesRequest, entry_pb.SyncAuthorizedEntriesResponse]
 Authorized = Callable[[], Mapping[str, EntryRecord]]
 
 _T = TypeVar("_T")
 
 
-async def serve(call: SyncCall, authorized: Authorized) -> None:
+async def serve(call: SyncCall, authorized: Authorized, clock: Clock) -> None:
     """Have the conversation.
 
     Args:
         call: With the agent.
-        authorized: What it may serve now, by id. Asked again for each request: what is gone meanwhile, or
-            all of it after a ban, is not sent.
+        authorized: What it may serve now, by id. Asked again for each request: what is gone meanwhile is not
+            sent. Raises the RpcError that ends the call once the agent would not be admitted any more.
+        clock: Measures how long the agent says nothing, or does not read.
 
     Raises:
-        RpcError: INVALID_ARGUMENT, the agent does not keep to the protocol.
+        RpcError: INVALID_ARGUMENT, the agent does not keep to the protocol; DEADLINE_EXCEEDED, it keeps the
+            server waiting; whatever `authorized` raises.
     """
-    form = entryframes.former(_mask(await call.receive()))
+
+    async def receive() -> entry_pb.SyncAuthorizedEntriesRequest | None:
+        return await within(clock, PATIENCE, call.receive())
+
+    async def send(reply: bytes) -> None:
+        await within(clock, PATIENCE, call.send_encoded(reply))
+
+    form = entryframes.former(_mask(await receive()))
     records = tuple(authorized().values())
     if len(records) <= PAGE:
         forms = [form(record) for record in records]
         if sum(map(len, forms)) <= PAGE_BYTES:
-            await call.send_encoded(entryframes.sync_reply(forms))
+            await send(entryframes.sync_reply(forms))
             return
     for revisions, more in _with_more(_cut(records)):
-        await call.send_encoded(entryframes.revisions_reply(revisions, more=more))
-    async for request in call:
+        await send(entryframes.revisions_reply(revisions, more=more))
+    while (request := await receive()) is not None:
+        if len(request.ids) > MOST_ASKED:
+            raise invalid(f"{len(request.ids)} ids in one request, at most {MOST_ASKED}")
         current = authorized()
         wanted = (current.get(entry_id) for entry_id in dict.fromkeys(request.ids))
         pages = _filled(form(record) for record in wanted if record is not None)
         for page, more in _with_more(pages):
-            await call.send_encoded(entryframes.sync_reply(page, more=more))
+            await send(entryframes.sync_reply(page, more=more))
 
 
 def _mask(first: entry_pb.SyncAuthorizedEntriesRequest | None) -> types.EntryMask | None:

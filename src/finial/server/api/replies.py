@@ -1,17 +1,22 @@
-"""What the services of entries and bundles answer with: kept bytes, and statuses of items."""
+"""What several services answer with: kept bytes, SVIDs, statuses of items."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from finial.core.errors import FinialError
+from finial.core.ids import SpiffeID
+from finial.core.x509cert import Certificate
 from finial.rpc.method import Method
 from finial.rpc.status import RpcError, StatusCode
+from finial.runtime.chance import Chance
 from finial.server.api.chain import Caller
 from finial.server.store import errors
 from finial.server.store.errors import MissingError
-from finial.wire import statuses
+from finial.wire import registry, statuses
 from finial.wire.gen import spire_api_types as types
 
 Request = TypeVar("Request")
@@ -46,3 +51,22 @@ def failure(error: FinialError, doing: str) -> types.Status:
 def named(caller: Caller) -> str:
     """Who calls, for logs."""
     return caller.address if caller.id is None else caller.id.text
+
+
+def svid(spiffe_id: SpiffeID, chain: Sequence[Certificate]) -> types.X509SVID:
+    """An SVID that has been signed.
+
+    Args:
+        spiffe_id: Whose.
+        chain: Leaf first, without the root.
+    """
+    return types.X509SVID(
+        cert_chain=[certificate.der for certificate in chain],
+        id=registry.id_message(spiffe_id),
+        expires_at=int(chain[0].not_after.timestamp()),
+    )
+
+
+def random_id(chance: Chance) -> str:
+    """A random UUID, as entries and join tokens have that nobody named."""
+    return str(uuid.UUID(bytes=chance.token(16), version=4))

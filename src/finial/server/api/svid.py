@@ -10,11 +10,12 @@ from finial.core.csr import read_csr, read_mint_request
 from finial.core.errors import FinialError
 from finial.core.ids import SpiffeID
 from finial.core.x509_profile import SVIDRequest
-from finial.core.x509cert import Certificate
 from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
+from finial.server.api.authorized import Authorized
 from finial.server.api.chain import Caller, Endpoint, unary
+from finial.server.api.replies import named, svid
 from finial.server.api.slices import Slices
 from finial.server.identity import Signer
 from finial.server.index.index import Index
@@ -22,7 +23,6 @@ from finial.server.limits import Limiter
 from finial.server.store.records import EntryRecord
 from finial.wire import registry, statuses
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
-from finial.wire.gen import spire_api_types as types
 
 _log = logging.getLogger("finial.server")
 
@@ -64,19 +64,15 @@ class SVIDService:
             raise RpcError(StatusCode.INVALID_ARGUMENT, "missing parameters")
         if self._limit is not None:
             await self._limit.wait(caller, len(request.params))
-        authorized = self._authorized(caller)
+        authorized = Authorized(caller, self._index, self._clock)
         response = svid_pb.BatchNewX509SVIDResponse()
         slices = Slices(self._clock, look_every=1)  # a signature is long
         for params in request.params:
-            response.results.append(self._item(params, authorized))
+            # Asked each time: the agent may be banned, or an entry deleted, while others have their turn.
+            response.results.append(self._item(params, authorized()))
             if slices.over():
                 await slices.turn()
-                # The agent may have been banned, or an entry deleted, while others had their turn.
-                authorized = self._authorized(caller)
         return response
-
-    def _authorized(self, caller: Caller) -> Mapping[str, EntryRecord]:
-        return self._index.authorized(caller.agent_id.text, self._clock.now().timestamp())
 
     def _item(self, params: svid_pb.NewX509SVIDParams, authorized: Mapping[str, EntryRecord]) -> _Result:
         for what, given in (("entry ID", params.entry_id), ("CSR", params.csr)):
@@ -95,7 +91,7 @@ class SVIDService:
             chain = self._signer.sign_svid(order, entry.x509_svid_ttl or self._ttl)
         except FinialError as error:
             return _Result(status=statuses.status_of(error, "failed to sign X509-SVID"))
-        return _Result(status=statuses.ok(), svid=_svid(entry.spiffe_id, chain))
+        return _Result(status=statuses.ok(), svid=svid(entry.spiffe_id, chain))
 
     async def mint(
         self, request: svid_pb.MintX509SVIDRequest, caller: Caller
@@ -117,8 +113,8 @@ class SVIDService:
             subject=asked.subject,
         )
         chain = self._signer.sign_svid(order, timedelta(seconds=request.ttl) or self._ttl)
-        _log.info("X509-SVID minted", extra=fields(id=asked.spiffe_id, by=caller.id or caller.address))
-        return svid_pb.MintX509SVIDResponse(svid=_svid(asked.spiffe_id, chain))
+        _log.info("X509-SVID minted", extra=fields(id=asked.spiffe_id, by=named(caller)))
+        return svid_pb.MintX509SVIDResponse(svid=svid(asked.spiffe_id, chain))
 
     def _check_workload(self, spiffe_id: SpiffeID) -> None:
         if not spiffe_id.member_of(self._index.trust_domain):
@@ -130,11 +126,3 @@ class SVIDService:
         else:
             return
         raise RpcError(StatusCode.INVALID_ARGUMENT, f"CSR URI SAN is invalid: {why}")
-
-
-def _svid(spiffe_id: SpiffeID, chain: tuple[Certificate, ...]) -> types.X509SVID:
-    return types.X509SVID(
-        cert_chain=[certificate.der for certificate in chain],
-        id=registry.id_message(spiffe_id),
-        expires_at=int(chain[0].not_after.timestamp()),
-    )

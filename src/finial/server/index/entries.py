@@ -6,7 +6,7 @@ reached from one of these that has not ended.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from finial.core.ids import TrustDomain, server_id
@@ -40,8 +40,8 @@ class EntryIndex:
         """The entry with this id, if there is one."""
         return self._all.get(entry_id)
 
-    def after(self, seq: int) -> Iterator[EntryRecord]:
-        """The entries behind a row number, in the order of creation."""
+    def after(self, seq: int) -> Sequence[EntryRecord]:
+        """The entries behind a row number, in the order of creation, as they are at this moment."""
         return self._all.after(seq)
 
     def below(self, parent_id: str) -> Collection[EntryRecord]:

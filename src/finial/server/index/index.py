@@ -26,6 +26,7 @@ class Index:
         self.entries = EntryIndex(trust_domain)
         self.nodes: Ordered[NodeRecord] = Ordered()
         self.bundles: Ordered[BundleRecord] = Ordered()
+        self.version = 0  # rises with each application of changes
         self._listeners: list[Listener] = []
 
     @property
@@ -77,6 +78,7 @@ class Index:
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Take in what has been committed, in the order of the commits."""
+        self.version += 1
         for change in changes:
             self._apply(change)
         for listener in self._listeners:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
@@ -52,13 +52,9 @@ class Ordered(Generic[R]):
             self._take_row(old)
         return old
 
-    def after(self, seq: int) -> Iterator[R]:
-        """The records behind a row number, in order; the table must not change meanwhile."""
-        for at in range(bisect_right(self._rows, seq, key=_seq), len(self._rows)):
-            yield self._rows[at]
-
-    def __iter__(self) -> Iterator[R]:
-        return iter(self._rows)
+    def after(self, seq: int) -> Sequence[R]:
+        """The records behind a row number, in order, as they are at this moment."""
+        return self._rows[bisect_right(self._rows, seq, key=_seq) :]
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -15,6 +15,8 @@ from finial.server.store.schema import BUNDLES
 from finial.server.store.writer import Tx
 from finial.wire import bundles as wire
 
+_MAX_REVISION = (1 << 63) - 1
+
 
 def all_bundles(connection: Connection) -> Iterator[BundleRecord]:
     """Every bundle, in the order of creation."""
@@ -56,7 +58,7 @@ def put(tx: Tx, bundle: Bundle, data: bytes) -> BundleRecord:
         number = old.seq
         tx.sql.execute(update(BUNDLES).where(BUNDLES.c.seq == number).values(data=data))
     record = BundleRecord(seq=number, bundle=bundle, data=data)
-    tx.changed(ChangeKind.BUNDLE, name, record, revision=bundle.sequence)
+    tx.changed(ChangeKind.BUNDLE, name, record, revision=_revision(bundle))
     return record
 
 
@@ -97,7 +99,12 @@ def remove(tx: Tx, trust_domain: str) -> None:
     """
     record = get(tx, trust_domain)
     tx.sql.execute(delete(BUNDLES).where(BUNDLES.c.seq == record.seq))
-    tx.changed(ChangeKind.BUNDLE, trust_domain, None, revision=record.bundle.sequence)
+    tx.changed(ChangeKind.BUNDLE, trust_domain, None, revision=_revision(record.bundle))
+
+
+def _revision(bundle: Bundle) -> int:
+    """For the log, whose numbers are not as large as a foreign server's sequence number may be."""
+    return min(bundle.sequence, _MAX_REVISION)
 
 
 def _record(row: Row[tuple[object, ...]]) -> BundleRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from finial.core.ids import TrustDomain
 from finial.runtime.chance import Chance
@@ -19,6 +21,7 @@ from finial.server.store.errors import StoreError
 from finial.server.store.schema import HEAD, META, METADATA
 
 _EPOCH_BYTES = 16
+_PRIVATE = 0o600
 _VERSION_TABLE = "alembic_version"
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
@@ -55,6 +58,18 @@ def open_engine(path: Path) -> Engine:
     return engine
 
 
+def hold(engine: Engine) -> PoolProxiedConnection:
+    """Keep the file open beside the connections that come and go; to be closed last.
+
+    Whoever opens an SQLite file that nobody has open takes over all that its log holds, and so also a
+    transaction whose commit failed because the log could not be made durable. As long as somebody has the
+    file open, such a one stays undone, and the next one is written over it.
+    """
+    held = engine.raw_connection()
+    held.cursor().execute("SELECT count(*) FROM sqlite_schema")  # only now is the log open too
+    return held
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
@@ -84,6 +99,9 @@ def prepare(engine: Engine, path: Path, trust_domain: TrustDomain, *, chance: Ch
     Raises:
         StoreError: The file is damaged, from a newer release, or of another trust domain.
     """
+    # For its owner alone: IDs of agents that join by token hold the token, in entries even before its use.
+    with contextlib.suppress(OSError):  # it is there already; or none can be made, as SQLite will say
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _PRIVATE))
     with _explained(path):
         with engine.begin() as connection:
             version = _version(connection)

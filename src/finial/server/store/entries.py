@@ -210,7 +210,9 @@ def _missing_domain(entry: RegistrationEntry, known: frozenset[str]) -> StoreErr
     missing = [domain.name for domain in entry.federates_with if domain.name not in known]
     if not missing:
         return None
-    return StoreError(_NO_BUNDLE, f'unable to find federated bundle "{missing[0]}"', subject=missing[0])
+    return StoreError(
+        _NO_BUNDLE, f'unable to find federated bundle "spiffe://{missing[0]}"', subject=missing[0]
+    )
 
 
 def _insert_federations(tx: Tx, entries: Iterable[tuple[int, RegistrationEntry]]) -> None:

@@ -9,6 +9,13 @@ UNAVAILABLE = Reason(
     Kind.UNAVAILABLE,
     hint="Look at the disk of the data folder: room, permissions, errors.",
 )
+CLOSED = Reason("store-closed", Kind.UNAVAILABLE, hint="Ask again when the server has started anew.")
+DIVERGED = Reason(
+    "store-diverged",
+    Kind.UNAVAILABLE,
+    hint="Start the server again: it then reads everything from the database. Report it with the log.",
+    meaning="A committed change could not be applied in memory, so that nothing there can be relied on.",
+)
 DAMAGED = Reason(
     "store-damaged",
     Kind.UNAVAILABLE,

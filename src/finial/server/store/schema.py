@@ -84,7 +84,8 @@ NODES: Final = Table(
     sqlite_autoincrement=_NEVER_AGAIN,
 )
 
-# The token itself is not kept: whoever reads the database must not be able to join with it.
+# The token itself is not kept here. An entry for a further ID of its node names it, as the API demands, so
+# the file is for its owner alone all the same.
 TOKENS: Final = Table(
     "join_tokens",
     METADATA,

@@ -2,7 +2,8 @@
 
 The loop only awaits. A unit of work is a synchronous function; it runs in a savepoint of its own, so that one
 that is refused takes nothing else with it. Its changes go into the log in the same transaction, and it is
-answered when they are durable and the index has applied them.
+answered when they are durable and the index has applied them. An index that cannot apply a change is worth
+nothing any more: then nobody is answered, and `watch` ends the server.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from finial.runtime.clock import Clock
-from finial.server.store import errors
+from finial.runtime.log import fields
+from finial.server.store import database, errors
 from finial.server.store.errors import StoreError
 from finial.server.store.records import Change, ChangeKind, Record
 from finial.server.store.schema import CHANGES
@@ -77,8 +80,12 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Unit[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="finial-store", daemon=True)
+        # Both are the thread's.
         self._connection: Connection | None = None
+        self._held: PoolProxiedConnection | None = None
         self._closed = False
+        self._broken: Exception | None = None  # why nobody is answered any more; written on the loop
+        self._failed = asyncio.Event()
 
     def start(self, apply: Apply) -> None:
         """Begin to work.
@@ -99,10 +106,22 @@ class Store:
             FinialError: Whatever the unit raised; nothing that it did is kept.
         """
         if self._closed:
-            raise StoreError(errors.UNAVAILABLE, "the store is closed")
+            raise StoreError(errors.CLOSED, "the store is closed")
+        if self._broken is not None:
+            raise _diverged(self._broken)
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Unit(work, future))
         return await future
+
+    async def watch(self) -> None:
+        """Return never.
+
+        Raises:
+            StoreError: The index is no longer what the database says, so nobody may be answered from it.
+        """
+        await self._failed.wait()
+        assert self._broken is not None
+        raise _diverged(self._broken)
 
     async def close(self) -> None:
         """Finish what is waiting and close the database."""
@@ -125,8 +144,10 @@ class Store:
                 try:
                     self._loop.call_soon_threadsafe(self._deliver, units)
                 except RuntimeError:
-                    return  # the loop is gone, and with it whoever waited
+                    open_ = False  # the loop is gone, and with it whoever waited
         self._hang_up()
+        if self._held is not None:
+            self._held.close()
 
     def _next_batch(self) -> tuple[list[_Unit[Any]], bool]:
         units: list[_Unit[Any]] = []
@@ -149,8 +170,13 @@ class Store:
                 for unit in units:
                     self._run_unit(connection, unit)
                 self._append_log(connection, units)
-        except Exception as error:  # noqa: BLE001 - everybody who waits is told, whatever happened
+        except BaseException as error:  # noqa: BLE001 - everybody who waits is told, whatever happened
             self._hang_up()
+            told = _failure(error)
+            _log.error(
+                "the database did not take a transaction",
+                extra=fields(error=told.message, units=len(units), next_step=told.reason.hint),
+            )
             for unit in units:
                 unit.error = _failure(error)
                 unit.changes = []
@@ -167,9 +193,9 @@ class Store:
                 raise  # the disk or the file: nothing of this transaction can be relied on
             savepoint.rollback()
             unit.error = _failure(error)
-        except Exception as error:  # noqa: BLE001 - the unit's own affair
+        except BaseException as error:  # noqa: BLE001 - the unit's own affair, a panic in Rust included
             savepoint.rollback()
-            unit.error = error
+            unit.error = _portable(error)
 
     def _append_log(self, connection: Connection, units: list[_Unit[Any]]) -> None:
         now = int(self._clock.now().timestamp())
@@ -188,12 +214,17 @@ class Store:
             connection.execute(insert(CHANGES), rows)
 
     def _connect(self) -> Connection:
+        if self._held is None:
+            self._held = database.hold(self._engine)
         if self._connection is None:
             self._connection = self._engine.connect()
         return self._connection
 
     def _hang_up(self) -> None:
-        """Drop the connection: after an error of the disk its state is not worth finding out."""
+        """Drop the connection: after an error of the disk its state is not worth finding out.
+
+        The file stays held, so that what failed and was answered as failed does not come back.
+        """
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
@@ -205,13 +236,19 @@ class Store:
 
     def _deliver(self, units: list[_Unit[Any]]) -> None:
         changes = [change for unit in units for change in unit.changes]
-        if changes:
-            self._apply(changes)
+        if changes and self._broken is None:
+            try:
+                self._apply(changes)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the index is not to be relied on
+                _log.exception("the index cannot apply a change")
+                self._broken = error
+                self._failed.set()
         for unit in units:
             if unit.future.done():
                 continue
-            if unit.error is not None:
-                unit.future.set_exception(unit.error)
+            refusal = unit.error if self._broken is None else _diverged(self._broken)
+            if refusal is not None:
+                unit.future.set_exception(refusal)
             else:
                 unit.future.set_result(unit.result)
 
@@ -220,11 +257,26 @@ def _nobody(changes: Sequence[Change]) -> None:
     """The index, before there is one."""
 
 
-def _failure(error: Exception) -> StoreError:
+def _failure(error: BaseException) -> StoreError:
     if isinstance(error, IntegrityError):
         made = StoreError(errors.EXISTS, "another write came first")
     else:
         cause = error.orig if isinstance(error, DBAPIError) else error
         made = StoreError(errors.UNAVAILABLE, f"the database did not take the write: {cause}")
+    made.__cause__ = error
+    return made
+
+
+def _diverged(cause: Exception) -> StoreError:
+    made = StoreError(errors.DIVERGED, "the index is not what the database says")
+    made.__cause__ = cause
+    return made
+
+
+def _portable(error: BaseException) -> BaseException:
+    """What a future can hold: it refuses StopIteration, and others would end the task that awaits it."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    made = RuntimeError(f"a unit of work ended by {type(error).__name__}")
     made.__cause__ = error
     return made

@@ -7,8 +7,9 @@ import hashlib
 import os
 import pwd
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from finial.plugin.catalog import PluginContext, load
 from finial.plugin.workload import WORKLOAD_ATTESTORS, WorkloadProcess
 from finial.plugins.workload import unix
 from finial.plugins.workload.unix import UnixAttestor, UnixAttestorError, create
+from finial.runtime.fileid import FileID, open_file_id
+from finial.runtime.workers import BusyError
 from support.clock import FixedChance, ManualClock
-from support.processes import Child, child
+from support.processes import NOBODY, Child, child
 
 LATER = datetime.now(UTC) + timedelta(days=1)  # noqa: TID251 - of files that the test has just made
 ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root may change users")
@@ -35,7 +38,7 @@ def attestor(*, discover_path: bool = True, size_limit: int = 0, now: datetime =
 def process(of: Child) -> Iterator[WorkloadProcess]:
     folder = os.open(f"/proc/{of.peer.pid}", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield WorkloadProcess(of.peer.pid, folder, of.peer.pidfd)
+        yield WorkloadProcess(of.peer.pid, folder, of.peer.pidfd, of.peer.uid, of.peer.gid)
     finally:
         os.close(folder)
 
@@ -44,6 +47,14 @@ def ask(attestor: UnixAttestor, process: WorkloadProcess) -> set[str]:
     selectors = asyncio.run(attestor.attest(process))
     assert {each.type for each in selectors} == {"unix"}
     return {each.value for each in selectors}
+
+
+def identity_of(path: Path) -> FileID:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return open_file_id(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def digest(path: str) -> str:
@@ -84,16 +95,31 @@ def test_exec_is_noticed_on_the_same_connection(tmp_path: Path) -> None:
         assert other.peer.alive()
 
 
+def open_to_all(folder: Path) -> Path:
+    folder.chmod(0o711)
+    return folder
+
+
+@contextmanager
+def anew(of: Child) -> Iterator[WorkloadProcess]:
+    """The process as if it had connected just now."""
+    status = Path(f"/proc/{of.peer.pid}/status").read_text()
+    uid, gid = (int(status.split(f"\n{name}:")[1].split()[1]) for name in ("Uid", "Gid"))
+    with process(of) as held:
+        yield WorkloadProcess(held.pid, held.folder, held.pidfd, uid, gid)
+
+
 @ROOT
-def test_a_change_of_user_is_noticed_on_the_same_connection(tmp_path: Path) -> None:
+def test_the_effective_user_and_all_groups_count(tmp_path: Path) -> None:
     one = attestor()
-    with child(tmp_path) as other, process(other) as seen:
-        assert "uid:0" in ask(one, seen)
+    with child(tmp_path) as other:
         other.tell("effective 65534")
-        assert {"uid:65534", "user:nobody"} <= ask(one, seen)  # the effective user counts
+        with anew(other) as seen:
+            assert {"uid:65534", "user:nobody"} <= ask(one, seen)
         other.tell("effective 0")
         other.tell("user 54321 65534 12 54322")
-        found = ask(one, seen)
+        with anew(other) as seen:
+            found = ask(one, seen)
         assert {
             "uid:54321",
             "gid:65534",
@@ -104,6 +130,34 @@ def test_a_change_of_user_is_noticed_on_the_same_connection(tmp_path: Path) -> N
         assert "supplementary_group:man" in found
         assert not [value for value in found if value.startswith("user:")]  # it has no name
         assert "supplementary_group:54322" not in found
+
+
+@ROOT
+@pytest.mark.parametrize("change", ["effective 65534", "user 65534 0", "user 0 65534"])
+def test_a_connection_speaks_for_the_user_that_opened_it(tmp_path: Path, change: str) -> None:
+    one = attestor()
+    with child(tmp_path) as other, process(other) as seen:
+        assert "uid:0" in ask(one, seen)
+        other.tell(change)
+        with pytest.raises(UnixAttestorError, match="connected as user 0 and group 0, and is"):
+            asyncio.run(one.attest(seen))
+
+
+@ROOT
+@pytest.mark.skipif(shutil.which("su") is None, reason="there is no setuid program")
+def test_a_setuid_program_gives_nothing_to_whoever_holds_a_copy_of_the_socket() -> None:
+    one = attestor()
+    with (
+        tempfile.TemporaryDirectory() as name,  # the folders of pytest are closed to others
+        child(open_to_all(Path(name)), user=NOBODY) as other,
+        process(other) as seen,
+    ):
+        assert f"uid:{NOBODY}" in ask(one, seen)
+        other.exec(shutil.which("su") or "")  # waits for the password on the pipe that we hold
+        status = Path(f"/proc/{other.process.pid}/status").read_text()
+        assert f"Uid:\t{NOBODY}\t0\t" in status
+        with pytest.raises(UnixAttestorError, match=f"connected as user {NOBODY}.* and is 0"):
+            asyncio.run(one.attest(seen))
 
 
 def test_a_process_that_has_ended(tmp_path: Path) -> None:
@@ -188,6 +242,32 @@ def test_callers_at_one_time_share_one_hashing(tmp_path: Path, hashes: list[int]
     assert len(hashes) == 1
 
 
+def test_a_file_that_another_one_could_be_taken_for_is_hashed_each_time(
+    tmp_path: Path, hashes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileID, "unmistakable", False)
+    one = attestor()
+    with child(tmp_path) as other, process(other) as seen:
+        assert ask(one, seen) == ask(one, seen)
+    assert len(hashes) == 2
+
+
+def test_a_user_with_too_many_programs_to_hash_is_refused_and_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = attestor()
+
+    def full(*_: object) -> None:
+        raise BusyError(unix._RESTLESS, "64 calls wait already (digests)")
+
+    with child(tmp_path) as other, process(other) as seen:
+        monkeypatch.setattr(one._digests._workers, "submit", full)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(BusyError, match="wait already"):
+            asyncio.run(one.attest(seen))
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_what_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -230,7 +310,7 @@ def test_other_failures_fail_the_attestation(tmp_path: Path, monkeypatch: pytest
 def test_a_program_that_changes_under_the_reading_is_not_trusted(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"one")
-    identity = unix._file(file.stat())
+    identity = identity_of(file)
     file.write_bytes(b"another")
     with pytest.raises(OSError, match="another one by now"):
         unix._hash(os.open(file, os.O_RDONLY), identity)
@@ -239,7 +319,7 @@ def test_a_program_that_changes_under_the_reading_is_not_trusted(tmp_path: Path)
 def test_a_change_while_it_is_read_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"one")
-    identity = unix._file(file.stat())
+    identity = identity_of(file)
     real = os.read
 
     def read(descriptor: int, size: int) -> bytes:
@@ -291,6 +371,48 @@ def test_names_are_asked_again_after_a_while(tmp_path: Path, monkeypatch: pytest
             assert {each.value for each in await one.attest(b)} == first
             await clock.advance(timedelta(seconds=31))
             assert "user:renamed" in {each.value for each in await one.attest(c)}
+            assert "user:renamed" in {each.value for each in await one.attest(a)}  # also on an old connection
+            assert await one.attest(a) is await one.attest(a)
+
+
+def test_callers_at_one_time_share_one_question_for_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = UnixAttestor(discover_path=False, size_limit=0, clock=ManualClock(LATER))
+    asked: list[int] = []
+    real = pwd.getpwuid
+
+    def counted(number: int) -> pwd.struct_passwd:
+        asked.append(number)
+        return real(number)
+
+    async def many(processes: list[WorkloadProcess]) -> None:
+        answers = await asyncio.gather(*map(one.attest, processes))
+        assert len(set(answers)) == 1
+
+    monkeypatch.setattr(pwd, "getpwuid", counted)
+    with child(tmp_path) as other, ExitStack() as stack:
+        asyncio.run(many([stack.enter_context(process(other)) for _ in range(2 * unix._MOST_WAITING)]))
+    assert asked == [os.geteuid()]
+
+
+def test_a_directory_that_fails_once_is_asked_again_on_the_same_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(LATER)
+    one = UnixAttestor(discover_path=False, size_limit=0, clock=clock)
+    name = f"user:{pwd.getpwuid(os.geteuid()).pw_name}"
+
+    def away(number: int) -> None:
+        raise OSError(errno.EIO, "the directory is away")
+
+    async def main(path: Path) -> None:
+        with child(path) as other, process(other) as seen:
+            with monkeypatch.context() as patch:
+                patch.setattr(pwd, "getpwuid", away)
+                assert name not in {each.value for each in await one.attest(seen)}
+            await clock.advance(timedelta(seconds=31))
+            assert name in {each.value for each in await one.attest(seen)}
 
     asyncio.run(main(tmp_path))
 

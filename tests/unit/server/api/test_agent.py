@@ -12,8 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from finial.rpc import Method, RpcError, StatusCode
+from finial.server.api.agent import ATTESTATION_TIME
 from finial.wire.gen import google_protobuf as pb
 from finial.wire.gen import spire_api_server_agent_v1 as agent_pb
+from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_types as types
 from finial.wire.statuses import Denial, denial
@@ -326,6 +328,41 @@ def test_a_malformed_attestation_is_refused_by_its_field(
             assert error.message == f"malformed param: {text}"
 
     asyncio.run(main())
+
+
+def test_who_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with running(tmp_path, clock=clock) as server:
+            channel = await server.channel()
+            async with channel.call(Agent.AttestAgent) as call:
+                answer = asyncio.ensure_future(_refused(call.receive()))
+                # Behind it on the same connection, so the server waits for it when this is answered.
+                await channel.unary(bundle_pb.Bundle.GetBundle, bundle_pb.GetBundleRequest())
+                await clock.advance(ATTESTATION_TIME)
+                assert (await answer).code is StatusCode.DEADLINE_EXCEEDED
+
+    asyncio.run(main())
+
+
+def test_bans_and_evictions_are_logged_with_whom_they_hit_but_no_token(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> str:
+        async with running(tmp_path) as server:
+            token = await server.token("/node")
+            agent = await server.attest(token)
+            await server.admin.unary(Agent.BanAgent, agent_pb.BanAgentRequest(id=_id(agent)))
+            await server.admin.unary(Agent.DeleteAgent, agent_pb.DeleteAgentRequest(id=_id(agent)))
+            return token
+
+    with caplog.at_level("INFO", logger="finial.server"):
+        token = asyncio.run(main())
+    events = {record.message: record.__dict__.get("finial_fields", {}) for record in caplog.records}
+    shown = {events[event]["id"] for event in ("node attested", "agent banned", "agent evicted")}
+    assert len(shown) == 1
+    assert "/join_token/sha256:" in shown.pop()
+    assert token not in str([vars(record) for record in caplog.records])
 
 
 def test_an_unknown_attestor_is_named(tmp_path: Path) -> None:

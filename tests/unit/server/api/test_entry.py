@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from finial.rpc import StatusCode
+from finial.server.api import slices
 from finial.server.store.errors import UNAVAILABLE, StoreError
 from finial.server.store.writer import Store
 from finial.wire import masks
@@ -56,6 +57,28 @@ def test_an_entry_without_an_id_is_given_one(tmp_path: Path) -> None:
     scenario_on(tmp_path, scenario)
 
 
+def test_a_batch_of_many_parts_is_answered_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "PART_ITEMS", 2)
+    monkeypatch.setattr(slices, "MAX_ITEMS", 7)
+    names = ["a", "b", "bad id!", "c", "a", "d", "e"]
+
+    async def scenario(server: Served) -> None:
+        results = await create(server, *map(told, names))
+        assert [result.status.code for result in results] == [0, 0, 3, 0, 6, 0, 0]
+        assert results[4].entry.id == "a"
+        assert [record.id for record in server.world.index.entries.after(0)] == ["a", "b", "c", "d", "e"]
+        many = entry_pb.BatchCreateEntryRequest(entries=map(told, [*names, "f"]))
+        refused = await server.refused(SERVICE.BatchCreateEntry, many)
+        assert refused[0] is StatusCode.RESOURCE_EXHAUSTED
+        ids = ["a", "nobody", "b", "c", "", "d", "e"]
+        deleted = await server.call(SERVICE.BatchDeleteEntry, entry_pb.BatchDeleteEntryRequest(ids=ids))
+        assert [result.id for result in deleted.results] == ids
+        assert [result.status.code for result in deleted.results] == [0, 5, 0, 0, 3, 0, 0]
+        assert len(server.world.index.entries) == 0
+
+    scenario_on(tmp_path, scenario)
+
+
 def test_each_item_of_a_batch_stands_alone(tmp_path: Path) -> None:
     async def scenario(server: Served) -> None:
         results = await create(
@@ -75,7 +98,9 @@ def test_each_item_of_a_batch_stands_alone(tmp_path: Path) -> None:
         assert all(text.startswith("failed to convert entry: ") for code, text in statuses if code == 3)
         assert "reserved namespace" in statuses[3][1]
         assert "not in trust domain example.org" in statuses[4][1]
-        assert statuses[5][1] == 'failed to create entry: unable to find federated bundle "other.test"'
+        assert (
+            statuses[5][1] == 'failed to create entry: unable to find federated bundle "spiffe://other.test"'
+        )
         assert statuses[7][1] == "failed to create entry: an entry with the id good already exists"
         assert not results[7].HasField("entry")
         assert len(server.world.index.entries) == 2
@@ -163,7 +188,10 @@ def test_updates_that_are_refused(tmp_path: Path) -> None:
         assert statuses[:2] == [(5, "failed to update entry")] * 2
         assert statuses[2][0] == 3
         assert statuses[2][1].startswith("failed to convert entry: ")
-        assert statuses[3] == (9, 'failed to update entry: unable to find federated bundle "other.test"')
+        assert statuses[3] == (
+            9,
+            'failed to update entry: unable to find federated bundle "spiffe://other.test"',
+        )
         assert statuses[4] == (6, "failed to update entry: similar entry already exists")
         assert statuses[5][0] == 3
         assert statuses[6] == OK

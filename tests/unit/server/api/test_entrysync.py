@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from finial.server.store import entries, nodes
 from finial.wire import masks
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_types as types
+from support.clock import ManualClock, settle
 from support.rpc import run
 from support.server_api import AGENT, Served, served
 
@@ -174,6 +176,57 @@ def test_who_does_not_keep_to_the_protocol(tmp_path: Path, request_: _Request | 
         assert caught.value.message == text
 
     _test(tmp_path, 1, scenario)
+
+
+def test_no_request_asks_for_more_than_a_server_has_to_look_up(tmp_path: Path) -> None:
+    async def scenario(_: Served, call: _Call) -> None:
+        await call.send(_Request())
+        await _phase(call)
+        await call.send(_Request(ids=["e1"] * entrysync.MOST_ASKED))
+        (answer,) = await _phase(call)
+        assert [entry.id for entry in answer.entries] == ["e1"]
+        await call.send(_Request(ids=["e1"] * (entrysync.MOST_ASKED + 1)))
+        with pytest.raises(RpcError, match="5001 ids in one request, at most 5000") as caught:
+            await call.receive()
+        assert caught.value.code is StatusCode.INVALID_ARGUMENT
+
+    _test(tmp_path, 501, scenario)
+
+
+def test_an_agent_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    async def scenario(server: Served, call: _Call) -> None:
+        await call.send(_Request())
+        await _phase(call)
+        answer = asyncio.ensure_future(call.receive())
+        await settle()
+        await server.world.clock.advance(entrysync.PATIENCE)
+        with pytest.raises(RpcError) as caught:
+            await answer
+        assert caught.value.code is StatusCode.DEADLINE_EXCEEDED
+
+    _test(tmp_path, 501, scenario)
+
+
+def test_an_agent_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        read = [_Request()]
+
+        class Deaf:
+            async def receive(self) -> _Request | None:
+                return read.pop()
+
+            async def send_encoded(self, data: bytes) -> None:
+                await asyncio.Event().wait()
+
+        serving = asyncio.ensure_future(entrysync.serve(Deaf(), dict, clock))  # type: ignore[arg-type]  # a fake
+        await settle()
+        await clock.advance(entrysync.PATIENCE)
+        with pytest.raises(RpcError) as caught:
+            await serving
+        assert caught.value.code is StatusCode.DEADLINE_EXCEEDED
+
+    run(main())
 
 
 def test_an_agent_that_cancels_is_not_worth_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

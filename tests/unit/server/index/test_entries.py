@@ -177,3 +177,14 @@ def test_any_history_of_changes_gives_what_the_definition_says(
         index.put(_record(alive[name], seqs.setdefault(name, number)))
     assert _may(index, *selectors) == _naive(alive, selectors)
     assert [record.id for record in index.after(0)] == sorted(alive, key=lambda name: seqs[name])
+
+
+def test_a_list_stays_what_it_was_while_the_index_changes() -> None:
+    index = EntryIndex(DOMAIN)
+    for number in range(1, 5):
+        index.put(_record(an_entry(f"e{number}"), number))
+    listed = index.after(1)
+    index.remove("e3")
+    index.put(_record(an_entry("e5"), 5))
+    assert [record.id for record in listed] == ["e2", "e3", "e4"]
+    assert [record.id for record in index.after(1)] == ["e2", "e4", "e5"]

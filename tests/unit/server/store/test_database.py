@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import stat
 import sys
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def test_a_new_database_is_made_and_kept(tmp_path: Path) -> None:
     epoch = _prepare(path)
     assert len(epoch) == 32
     assert _prepare(path) == epoch
+
+
+def test_a_new_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    engine = database.open_engine(path)
+    _prepare(path, engine=engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM meta")
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
+    assert modes == {"db": 0o600, "db-wal": 0o600, "db-shm": 0o600}
+    path.chmod(0o640)  # whoever wants it otherwise may
+    _prepare(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_what_is_written_survives_a_power_cut(tmp_path: Path) -> None:

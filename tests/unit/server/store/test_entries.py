@@ -129,7 +129,7 @@ def test_an_unknown_foreign_domain_is_refused_by_its_name(tmp_path: Path) -> Non
             wanted = [an_entry("web", federates_with=(OTHER,))]
             (result,) = await world.store.write(lambda tx: entries.create(tx, wanted))
             assert isinstance(result, StoreError)
-            assert 'unable to find federated bundle "other.test"' in str(result)
+            assert 'unable to find federated bundle "spiffe://other.test"' in str(result)
             assert "bundle set" in result.reason.hint
             await world.create(an_entry("web"))
             with pytest.raises(StoreError, match="other.test"):
