@@ -205,16 +205,27 @@ async def _serves(index: Index) -> bool:
 
 
 async def _prune(settings: ServerSettings, store: Store, clock: Clock) -> None:
-    """Remove what has ended, for ever."""
+    """Remove what has ended, for ever; a part in each transaction, so that others are not kept waiting."""
     while True:
         await clock.sleep(settings.prune_interval)
-        try:
-            gone = await store.write(lambda tx: pruning.prune(tx, settings.trust_domain.name))
-        except FinialError as error:
-            _log.warning("what has ended could not be removed and will be later", extra=fields(error=error))
-            continue
-        if gone:
-            _log.info(
-                "removed what has ended",
-                extra=fields(entries=len(gone.entries), tokens=gone.tokens, authorities=gone.authorities),
-            )
+        more = True
+        while more:
+            more = await _prune_part(settings.trust_domain, store)
+
+
+async def _prune_part(trust_domain: TrustDomain, store: Store) -> bool:
+    """Whether there may be more to remove."""
+    try:
+        gone = await store.write(lambda tx: pruning.prune(tx, trust_domain.name))
+    except FinialError as error:
+        _log.warning(
+            "what has ended could not be removed and will be later",
+            extra=fields(error=error, next_step=error.reason.hint),
+        )
+        return False
+    if gone:
+        _log.info(
+            "removed what has ended",
+            extra=fields(entries=len(gone.entries), tokens=gone.tokens, authorities=gone.authorities),
+        )
+    return bool(gone.entries)

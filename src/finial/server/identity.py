@@ -109,7 +109,10 @@ class ServerIdentity:
                 try:
                     self._renew()
                 except FinialError as error:
-                    _log.error("the server's own SVID cannot be renewed", extra=fields(error=error))
+                    _log.error(
+                        "the server's own SVID cannot be renewed and will be tried again",
+                        extra=fields(error=error, next_step=error.reason.hint),
+                    )
 
     def context(self) -> ssl.SSLContext:
         """The context for the next connection; made anew only after a change, for it costs milliseconds."""

@@ -19,6 +19,8 @@ from finial.rpc import RpcError, StatusCode, Tcp
 from finial.rpc.sockets import ListenError
 from finial.runtime.files import FileError
 from finial.server.ca.journal import JournalError
+from finial.server.index.entries import EntryIndex
+from finial.server.store import entries
 from finial.server.store.errors import StoreError
 from finial.wire.gen import grpc_health_v1 as health_pb
 from finial.wire.gen import spire_api_server_agent_v1 as agent_pb
@@ -183,5 +185,48 @@ def test_authorities_and_ended_things_go_with_time(tmp_path: Path) -> None:
             assert agent.id.startswith("spiffe://example.org/spire/agent/join_token/")
             count = await server.admin.unary(agent_pb.Agent.CountAgents, agent_pb.CountAgentsRequest())
             assert count.count == 1
+
+    asyncio.run(main())
+
+
+def test_whatever_has_ended_goes_in_one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "_BATCH", 2)
+
+    async def main() -> None:
+        clock = ManualClock()
+        async with running(tmp_path, clock=clock) as server:
+            brief = [an_entry(f"/brief{number}") for number in range(5)]
+            for each in brief:
+                each.expires_at = int(clock.now().timestamp()) + 1
+            await server.create(*brief, an_entry("/web"))
+            await clock.advance(server.settings.prune_interval)
+            async with asyncio.timeout(10):
+                while True:
+                    listed = await server.admin.unary(
+                        entry_pb.Entry.ListEntries, entry_pb.ListEntriesRequest()
+                    )
+                    if len(listed.entries) == 1:
+                        break
+            assert listed.entries[0].spiffe_id.path == "/web"
+
+    asyncio.run(main())
+
+
+def test_a_server_whose_index_is_broken_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        def broken(*_: object) -> None:
+            raise LookupError("a bug")
+
+        async with running(tmp_path) as server:
+            monkeypatch.setattr(EntryIndex, "put", broken)
+            request = entry_pb.BatchCreateEntryRequest(entries=[an_entry("/web")])
+            reply = await server.admin.unary(entry_pb.Entry.BatchCreateEntry, request)
+            assert reply.results[0].status.code == StatusCode.UNAVAILABLE
+            with pytest.raises(StoreError, match="not what the database says"):
+                await server.task
+            monkeypatch.undo()
+        async with running(tmp_path) as server:
+            listed = await server.admin.unary(entry_pb.Entry.ListEntries, entry_pb.ListEntriesRequest())
+            assert [entry.spiffe_id.path for entry in listed.entries] == ["/web"]
 
     asyncio.run(main())
