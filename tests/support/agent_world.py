@@ -24,12 +24,14 @@ from finial.rpc import Channel, ClientCall, RpcError, Unix
 from finial.wire.gen import workload
 from support.clock import FixedChance, ManualClock
 from support.fake_server import EXAMPLE, FakeServer, serving
+from support.quiet import Quiet
 from support.rpc import run
 
 HEADER = (("workload.spiffe.io", "true"),)
 ME = f"unix:uid:{os.getuid()}"
 """A selector of the process that runs the tests."""
 STEP = timedelta(milliseconds=250)
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass
@@ -40,6 +42,7 @@ class World:
     server: FakeServer
     folder: Path
     trust: Path
+    quiet: Quiet
     chance: FixedChance = field(default_factory=FixedChance)
 
     def settings(self, **changes: Any) -> AgentSettings:
@@ -65,9 +68,7 @@ class World:
 
     async def tick(self, step: timedelta = STEP) -> None:
         await self.clock.advance(step)
-        turn = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_later(0.001, turn.set_result, None)
-        await turn
+        await self.quiet.wait()
 
     async def within(self, what: Any, step: timedelta = STEP) -> Any:
         """Await something while time passes."""
@@ -90,7 +91,7 @@ async def world(**state: Any) -> AsyncIterator[World]:
             folder = Path(name)
             trust = folder / "bundle.pem"
             trust.write_bytes(b"".join(each.pem for each in server.published))
-            yield World(clock, server, folder, trust)
+            yield World(clock, server, folder, trust, Quiet())
 
 
 class Agent:
@@ -173,7 +174,13 @@ class Stream:
 
     async def next(self) -> Any:
         """The next message, whose SVIDs all verify under the bundles that came with them."""
-        message = await self.world.within(self.call.receive())
+        return self._whole(await self.world.within(self.call.receive()))
+
+    async def next_at_once(self) -> Any:
+        """The next message, while the agent's clock stands still: nothing may be waited for."""
+        return self._whole(await asyncio.wait_for(self.call.receive(), _PATIENCE_SECONDS))
+
+    def _whole(self, message: Any) -> Any:
         assert message is not None
         if isinstance(message, workload.X509SVIDResponse):
             assert message.svids

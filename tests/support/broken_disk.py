@@ -31,13 +31,14 @@ def _missing(what: str) -> NoReturn:
 
 
 @asynccontextmanager
-async def failing_fsync(pid: int) -> AsyncIterator[None]:
-    """While this lasts, a running process gets an error from the disk for each `fsync`.
+async def failing_fsync(pid: int, *, every: int = 1) -> AsyncIterator[None]:
+    """While this lasts, a running process gets an error from the disk for each `fsync`, or not for each.
 
     Args:
         pid: Of the process.
+        every: Which of its calls fail: 3 is each third one.
     """
-    injection = "inject=fsync,fdatasync:error=EIO"
+    injection = f"inject=fsync,fdatasync:error=EIO:when={every}+{every}"
     command = [
         "strace",
         "-f",

@@ -77,6 +77,13 @@ class Authority:
         return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), private)
 
 
+def beyond_openssl(der: bytes) -> bytes:
+    """A certificate with a byte in its subject's organisation that is no UTF-8: OpenSSL does not read it."""
+    tag = b"\x06\x03\x55\x04\x0a\x0c"  # organizationName, a UTF8String
+    at = der.rindex(tag) + len(tag) + 1
+    return der[:at] + b"\xa5" + der[at + 1 :]
+
+
 def uri_of(chain: tuple[bytes, ...]) -> str:
     """The URI SAN of a chain's leaf."""
     names = x509.load_der_x509_certificate(chain[0]).extensions.get_extension_for_class(

@@ -88,10 +88,11 @@ def test_the_token_is_a_secret() -> None:
         ),
         ({"insecure_bootstrap": True}, "the trust domain has to be given"),
         ({"join_token": "a", "join_token_file": "b"}, "give one of the two"),
+        ({"sync_interval": "61m"}, "1h1m is more than 1h"),
         ({"availability_target": "1h"}, "availability target 1:00:00 is below"),
     ],
 )
-def test_what_excludes_each_other_is_refused(options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load(AgentSettings, options={"server": "a:1", **options})
 

@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from finial.agent.disk import Disk
+from finial.core.ids import SpiffeID
+from finial.core.keys import PublicKey
+from finial.core.x509cert import Certificate
 from finial.rpc import RpcError, StatusCode
 from finial.runtime import files
 from finial.wire.statuses import Denial
 from support.agent_world import Agent, agent, ids, joined, stream, world
+from support.fake_server import FakeServer
 from support.rpc import run
 
 ME = f"unix:uid:{os.getuid()}"
@@ -38,6 +42,22 @@ def test_the_identity_is_renewed_at_half_of_its_life_with_a_new_key() -> None:
             node = w.server.nodes[TOKEN_ID]
             await w.eventually(lambda: node.pending is None)  # the new one is in use
             assert not running.ended
+
+    run(main())
+
+
+def test_restarts_do_not_put_off_a_renewal() -> None:
+    async def main() -> None:
+        async with world(agent_ttl=timedelta(seconds=60)) as w:
+            async with joined(w):
+                pass
+            end = w.clock.now() + timedelta(seconds=60)
+            while w.server.calls["RenewAgent"] == 0:
+                async with agent(w) as running:
+                    await running.synced()
+                    for _ in range(20):
+                        await w.tick()
+                assert w.clock.now() < end - timedelta(seconds=20)
 
     run(main())
 
@@ -195,65 +215,6 @@ def test_a_refusal_without_details_is_waited_out() -> None:
     run(main())
 
 
-def test_an_expired_identity_with_a_token_joins_anew() -> None:
-    async def main() -> None:
-        async with world() as w:
-            async with joined(w):
-                pass
-            await w.clock.advance(timedelta(hours=2))
-            error = await Agent(w, w.settings()).end()
-            assert error.message == f"the stored SVID of {TOKEN_ID} expired at 2026-11-24 13:00:00 UTC"
-            async with agent(w, join_token=w.server.token("token-2")) as running:
-                assert (await running.ready()).agent_id.path == "/spire/agent/join_token/token-2"
-
-    run(main())
-
-
-def test_an_identity_that_ends_while_the_server_is_away_ends_the_agent_after_the_last_svid() -> None:
-    async def main() -> None:
-        async with world(agent_ttl=timedelta(minutes=5), svid_ttl=timedelta(minutes=10)) as w:
-            w.server.add("e1", "/web", ME)
-            async with joined(w):
-                pass
-            async with agent(w) as running:
-                await running.synced()
-                async with stream(w, running) as workload:
-                    await workload.next()
-                    await w.server.stop()
-                    begun = w.clock.monotonic()
-                    error = await workload.end()
-                    # The SVID ends, and the agent with it: the workload is told of the one or the other.
-                    assert error.code in {StatusCode.UNAVAILABLE, StatusCode.PERMISSION_DENIED}
-                    assert 500 < w.clock.monotonic() - begun < 620
-                    ended = await running.end()
-                    assert ended.reason.id == "agent-expired"
-
-    run(main())
-
-
-def test_a_clock_that_was_wrong_for_a_while_ends_nothing() -> None:
-    async def main() -> None:
-        hour = timedelta(hours=1)
-        async with world(agent_ttl=hour, svid_ttl=20 * hour) as w:
-            w.server.add("e1", "/web", ME)
-            async with joined(w):
-                pass
-            async with agent(w) as running:  # without a token
-                await running.synced()
-                async with stream(w, running) as workload:
-                    await workload.next()
-                await w.server.stop()
-                w.clock.jump(hour)
-                for _ in range(30):
-                    await w.tick()
-                w.clock.jump(-hour)
-                await w.server.start()
-                await w.eventually(lambda: w.server.calls["RenewAgent"] > 0, timedelta(seconds=5))
-                assert not running.ended
-
-    run(main())
-
-
 def test_an_svid_under_a_newer_authority_brings_the_newer_bundle() -> None:
     async def main() -> None:
         async with world() as w:
@@ -285,6 +246,29 @@ def test_a_renewal_under_an_authority_that_is_not_published_is_not_taken() -> No
     run(main())
 
 
+def test_a_renewal_in_another_name_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = FakeServer._sign_agent
+
+    def in_another_name(self: FakeServer, agent_id: SpiffeID, key: PublicKey) -> Certificate:
+        self.calls["other"] += 1
+        return real(self, SpiffeID("spiffe://example.org/spire/agent/join_token/other"), key)
+
+    async def main() -> None:
+        async with world(agent_ttl=timedelta(seconds=60)) as w, joined(w) as running:
+            with monkeypatch.context() as patch:
+                patch.setattr(FakeServer, "_sign_agent", in_another_name)
+                await w.eventually(lambda: w.server.calls["other"] > 1)
+            file = w.folder / "agent/private/identity.json"
+            before = file.read_text()
+            await w.eventually(lambda: file.read_text() != before)
+            identity = Disk(w.folder / "agent").identity()
+            assert identity is not None
+            assert identity.id.text == TOKEN_ID
+            assert not running.ended
+
+    run(main())
+
+
 def test_an_svid_that_nothing_proves_is_not_kept() -> None:
     async def main() -> None:
         async with world() as w:
@@ -306,33 +290,6 @@ def test_an_svid_whose_bundle_cannot_be_had_yet_is_kept_all_the_same() -> None:
                 assert w.server.nodes[TOKEN_ID].attested == 1
                 w.server.errors.clear()
                 await running.synced()
-
-    run(main())
-
-
-def test_an_identity_that_ended_is_replaced_by_attesting_again_when_the_server_is_back() -> None:
-    async def main() -> None:
-        async with world(agent_ttl=timedelta(minutes=1), reattestable=True) as w, joined(w) as running:
-            await w.server.stop()
-            await w.clock.advance(timedelta(minutes=3))
-            w.server.tokens["token-1"] = None
-            await w.server.start()
-            await w.eventually(lambda: w.server.nodes[TOKEN_ID].attested == 2)
-            assert not running.ended
-
-    run(main())
-
-
-def test_an_identity_that_ended_with_a_used_token_ends_the_agent() -> None:
-    async def main() -> None:
-        async with world(agent_ttl=timedelta(minutes=1)) as w, joined(w) as running:
-            await w.server.stop()
-            await w.clock.advance(timedelta(minutes=3))
-            w.server.tokens["token-1"] = b"used, long ago"
-            await w.server.start()
-            error = await running.end()
-            assert error.reason.id == "agent-expired"
-            assert "already been used" in error.message
 
     run(main())
 
