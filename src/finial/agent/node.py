@@ -17,6 +17,7 @@ from finial.agent.standing import Standing, expelled, standing_of
 from finial.agent.translate import read_svid
 from finial.core.bundle import Bundle, BundleSet
 from finial.core.errors import FinialError, Kind, Reason, X509VerifyError
+from finial.core.ids import SpiffeID
 from finial.core.x509cert import Certificate
 from finial.core.x509path import verify_certificates
 from finial.rpc import Channel, RpcError
@@ -43,6 +44,11 @@ _NO_IDENTITY = Reason(
     "agent-identity-expired",
     Kind.DENIED,
     hint="Make a token with finial server token generate, and start the agent with it.",
+)
+_UNREACHABLE = Reason(
+    "agent-server-unreachable",
+    Kind.UNAVAILABLE,
+    hint="Check --server, and that finial server run serves there.",
 )
 _UNUSABLE = Reason("agent-identity-unverified", Kind.UNTRUSTED, hint="Check the server's authorities.")
 
@@ -109,7 +115,7 @@ class Node:
             FinialError: There is no way to an identity; says what to do.
         """
         if stored is not None and not stored.expired(self._clock.now()):
-            self._adopt(stored)
+            self._adopt(stored, fresh=False)
             _log.info("identity taken up", extra=fields(id=stored.id, expires_at=stored.svid.expires_at))
             return
         if stored is not None and not self._can_attest(stored):
@@ -171,7 +177,8 @@ class Node:
                         await self._renew(shown)
                 backoff.reset()
             except FinialError as error:
-                if isinstance(error, AttestationError) and shown.expired(now):
+                final = isinstance(error, AttestationError) and error.reason.kind is not Kind.UNAVAILABLE
+                if final and shown.expired(now):
                     await self._end(shown, error.message)
                 if await self.cope(error, shown):
                     continue
@@ -185,19 +192,22 @@ class Node:
             return
         # Asked for once, however often the disk refuses it: the server counts on the last one that it gave,
         # and a write that failed may have reached the disk all the same.
-        fresh = self._unkept or await self._ask()
+        fresh = self._unkept or await self._ask(old.id)
         self._unkept = fresh
         self._disk.store_identity(fresh)
         self._adopt(fresh)
         _log.info("identity renewed", extra=fields(id=fresh.id, expires_at=fresh.svid.expires_at))
 
-    async def _ask(self) -> NodeIdentity:
+    async def _ask(self, agent_id: SpiffeID) -> NodeIdentity:
         key = new_key()
         params = agent_pb.AgentX509SVIDParams(csr=make_csr(key))
         request = agent_pb.RenewAgentRequest(params=params)
         async with self.link.use() as lease:
             reply = await lease.channel.unary(agent_pb.Agent.RenewAgent, request, timeout=CALL_DEADLINE)
             fresh = NodeIdentity(read_svid(reply.svid, key), reattestable=False)
+            if fresh.id != agent_id:
+                message = f"the server renewed {agent_id} with an SVID of {fresh.id}"
+                raise NodeError(_UNUSABLE, message, subject=agent_id.text)
             await self._prove(fresh, lease.channel)
         return fresh
 
@@ -295,14 +305,17 @@ class Node:
         else:
             self._kept = bundle
 
-    def _adopt(self, identity: NodeIdentity) -> None:
+    def _adopt(self, identity: NodeIdentity, *, fresh: bool = True) -> None:
         now = self._clock.now()
         self._identity = identity
         self._unkept = None
         self._authority = self._proven(identity, self.link.bundle)
-        # The lifetime counts from before it was signed; a very short one would be over half at once.
-        half_left = now + (identity.svid.expires_at - now) / 2
-        self._renew_at = max(identity.renew_at(self._chance.fraction()), half_left)
+        self._renew_at = identity.renew_at(self._chance.fraction())
+        if fresh:
+            # The lifetime counts from before it was signed; a very short one would be over half at once. Not
+            # so for one of an earlier run: with each restart half of what is left would be waited for.
+            half_left = now + (identity.svid.expires_at - now) / 2
+            self._renew_at = max(self._renew_at, half_left)
         self.link.show(identity)
 
     def _proven(self, identity: NodeIdentity, bundle: Bundle) -> Certificate | None:
@@ -356,8 +369,12 @@ async def persist(
         except RpcError as error:
             if contact.refusal is not None:
                 raise contact.refusal from error
-            if error.code not in TRANSIENT or clock.monotonic() >= deadline:
+            if error.code not in TRANSIENT or not patience:
                 raise
+            if clock.monotonic() >= deadline:
+                seconds = patience.total_seconds()
+                message = f"no answer from the server within {seconds:g} s: {error.message}"
+                raise NodeError(_UNREACHABLE, message) from error
             pause = backoff.next()
             _log.warning("the server did not answer", extra=fields(error=error))
             await clock.sleep(pause)

@@ -12,6 +12,7 @@ import click
 
 from finial.cli.spelling import Option, translate
 from finial.core.errors import shown
+from finial.runtime.text import is_unicode
 
 _PATHS = frozenset({"DIR", "FILE", "PATH"})  # what metavars call a path
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -57,7 +58,7 @@ def _check_text(option: click.Option, ctx: click.Context) -> None:
         return
     given = ctx.params.get(option.name or "")
     for value in given if isinstance(given, tuple) else (given,):
-        if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+        if isinstance(value, str) and not is_unicode(value):
             raise click.BadParameter(f"{shown(value)} is not UTF-8", ctx, option)
 
 

@@ -127,6 +127,15 @@ def read_input(path: str) -> bytes:
     """What a file holds; `-` is standard input.
 
     Raises:
-        FileError: It cannot be read.
+        FileError: It cannot be read, or is too large.
+        InputError: Standard input is closed, or too large.
     """
-    return sys.stdin.buffer.read(files.MAX_READ_BYTES) if path == "-" else files.read(Path(path))
+    if path != "-":
+        return files.read(Path(path))
+    if sys.stdin is None:
+        raise InputError.because(INPUT, "it is closed", where="standard input")
+    data = sys.stdin.buffer.read(files.MAX_READ_BYTES + 1)
+    if len(data) > files.MAX_READ_BYTES:
+        message = f"it is larger than {files.MAX_READ_BYTES} bytes"
+        raise InputError.because(INPUT, message, where="standard input")
+    return data

@@ -31,6 +31,7 @@ _UNREACHABLE = {
     )
     for process in ("server", "agent")
 }
+_SHORT = Reason("batch-answer", Kind.INTERNAL, hint="Look at what is there before trying again.")
 _UNOPENED = {
     os.strerror(errno.EACCES): Reason(
         "socket-forbidden", Kind.DENIED, hint="Run the command as a user who may open the socket."
@@ -104,6 +105,16 @@ def refused(error: RpcError, where: str) -> Finding:
         where: Which one it is.
     """
     return Finding(error.reason, error.message, where)
+
+
+def answered(count: int, asked: int) -> None:
+    """Return when a server has answered as many items of a batch as it was asked for.
+
+    Raises:
+        CallError: It has not, and nobody knows what became of the rest.
+    """
+    if count != asked:
+        raise CallError(_SHORT, f"the server answered {count} of {asked} items")
 
 
 def talk(process: str, socket: Path, work: Callable[[Session], Awaitable[T]]) -> T:

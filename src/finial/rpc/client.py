@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -309,7 +311,7 @@ class Channel:
         except TimeoutError as error:
             raise self._unreachable("no answer in time") from error
         except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from error
+            raise self._unreachable(_words(error)) from error
         self._connections.add(connection)
         connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
         await connection.ready
@@ -341,6 +343,13 @@ class Channel:
 
 def _usable(dialled: asyncio.Task[ClientConnection]) -> bool:
     return not dialled.cancelled() and dialled.exception() is None and not dialled.result().draining
+
+
+def _words(error: OSError) -> str:
+    """Why a connection cannot be made, in the system's words; asyncio puts its own in their place."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _authority(target: Address) -> bytes:

@@ -15,5 +15,10 @@ def visible(text: str, *, keep: str = "") -> str:
     return "".join(each if each.isprintable() or each in keep else _spelled(each) for each in text)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: no half of a surrogate pair is in it, nor a byte that was no UTF-8."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
 def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

@@ -7,11 +7,15 @@ bundle of the one trust domain that its leaf names (transport rule in ARCHITECTU
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+_log = logging.getLogger("finial.tls")
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: our verifier judges time, by the clock it is given
 _ENCODING_DER = 2  # of the inner certificate object, before CPython 3.13
@@ -42,7 +46,7 @@ def server_context(identity: KeyPair, client_roots: Iterable[bytes]) -> ssl.SSLC
         client_roots: DER certificates of every authority, of any trust domain, that clients may come from.
 
     Raises:
-        ssl.SSLError: Chain and key do not fit, or a root is no certificate.
+        ssl.SSLError: Chain and key do not fit.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_OPTIONAL
@@ -63,7 +67,7 @@ def client_context(
         insecure: Let OpenSSL accept any chain; for a first contact without trust, asked for by name.
 
     Raises:
-        ssl.SSLError: Chain and key do not fit, or a root is no certificate.
+        ssl.SSLError: Chain and key do not fit.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -80,10 +84,8 @@ def harden(context: ssl.SSLContext, roots: Iterable[bytes] = ()) -> None:
 
     Args:
         context: Fresh; ALPN, the verify mode and the identity are its maker's matter.
-        roots: DER certificates of the authorities that peers may come from.
-
-    Raises:
-        ssl.SSLError: A root is no certificate.
+        roots: DER certificates of the authorities that peers may come from. OpenSSL reads less than we do:
+            one that it cannot read proves nobody, and keeps nobody from being proven by another one.
     """
     if context.protocol == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0  # a resumed session would skip the check of the peer
@@ -92,7 +94,11 @@ def harden(context: ssl.SSLContext, roots: Iterable[bytes] = ()) -> None:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
     for root in roots:
-        context.load_verify_locations(cadata=root)
+        try:
+            context.load_verify_locations(cadata=root)
+        except ssl.SSLError:
+            name = hashlib.sha256(root).hexdigest()
+            _log.warning("OpenSSL cannot read an authority: nobody below it can connect (SHA-256 %s)", name)
 
 
 def load_identity(context: ssl.SSLContext, identity: KeyPair) -> None:

@@ -105,6 +105,8 @@ def test_the_first_message_waits_for_a_signature_but_not_for_ever() -> None:
             async with joined(w) as running, stream(w, running) as caller:
                 assert (await caller.end()).code is StatusCode.UNAVAILABLE
                 w.server.unsigned = {"e2"}
+                tried = len(w.server.batches)  # the pause before the next try may be longer than the wait
+                await w.eventually(lambda: len(w.server.batches) > tried)
                 async with stream(w, running) as partly:
                     assert ids(await partly.next()) == ["/web"]
                     w.server.unsigned = set()

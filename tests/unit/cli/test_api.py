@@ -90,6 +90,24 @@ def test_they_are_written_to_files(agent: FakeAgent, finial: Finial, tmp_path: P
     assert "wrote svid.0.key, svid.0.pem, bundle.0.pem, federated_bundle.0.0.pem into" in spoken.err
 
 
+def test_files_of_what_is_no_longer_there_are_deleted(
+    agent: FakeAgent, finial: Finial, tmp_path: Path
+) -> None:
+    words = ("agent", "api", "fetch", "x509", "--socket", agent.socket, "--write", tmp_path)
+    kept = ["notes.pem", "svid.pem", "svid.0.pem.bak", "bundle.x.pem"]
+    gone = ["svid.1.pem", "svid.1.key", "bundle.12.pem", "federated_bundle.0.1.pem"]
+    for name in kept + gone:
+        (tmp_path / name).touch()
+    assert finial(*words).code == 0
+    there = ["svid.0.key", "svid.0.pem", "bundle.0.pem"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(
+        [*kept, *there, "federated_bundle.0.0.pem"]
+    )
+    agent.answer = pb.X509SVIDResponse(svids=ANSWER.svids)  # the federation has ended
+    assert finial(*words).code == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([*kept, *there])
+
+
 def test_json_is_what_the_agent_sent(agent: FakeAgent, finial: Finial) -> None:
     found = finial("agent", "api", "fetch", "x509", "--socket", agent.socket, "-output", "json")
     assert found.out.count("\n") == 1
@@ -107,7 +125,8 @@ def test_the_socket_comes_from_the_environment(
     monkeypatch.setenv("SPIFFE_ENDPOINT_SOCKET", "http://x")
     found = finial("agent", "api", "fetch", "x509")
     assert (found.code, found.err.count("\n")) == (1, 1)
-    assert finial("agent", "api", "fetch", "x509", "--socket", f"unix://{agent.socket}").code == 0
+    for form in ("unix://", "unix:"):
+        assert finial("agent", "api", "fetch", "x509", "--socket", f"{form}{agent.socket}").code == 0
 
 
 def test_the_default_is_the_agents_own(

@@ -76,6 +76,27 @@ def test_one_federated_bundle_is_written(server: FakeServer, finial: Finial) -> 
     assert json.loads(as_json.out)["trust_domain"] == "other.example"
 
 
+def test_a_reply_that_leaves_something_out_is_no_success(server: FakeServer, finial: Finial) -> None:
+    found = finial("server", "bundle", "delete", "--trust-domain", "other.example", "--socket", server.socket)
+    assert (found.code, found.out) == (1, "")
+    assert "the server answered 0 of 1 items" in found.err
+
+
+@pytest.mark.parametrize(
+    ("stdin", "why"),
+    [
+        (None, "it is closed"),
+        (io.TextIOWrapper(io.BytesIO(b"x" * ((16 << 20) + 1))), "it is larger than 16777216 bytes"),
+    ],
+)
+def test_a_standard_input_that_is_of_no_use_is_named(
+    stdin: io.TextIOWrapper | None, why: str, finial: Finial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    found = finial("server", "bundle", "set", "--trust-domain", "other.example")
+    assert (found.code, found.err) == (1, f"finial: error: standard input: {why}\n")
+
+
 def test_none_is_said(server: FakeServer, finial: Finial) -> None:
     found = finial("server", "bundle", "list", "--socket", server.socket)
     assert (found.out, found.err) == ("", "finial: there are no federated bundles\n")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from finial.rpc import RpcError, StatusCode
+from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_types as types
 from support.admin import FakeServer, Finial
 from support.entries import created, entry, updated
@@ -71,6 +73,65 @@ def test_many_entries_go_in_several_calls(server: FakeServer, finial: Finial, tm
     assert len(json.loads(found.out)["results"]) == 501
 
 
+def test_what_was_done_before_the_server_went_away_is_told(
+    server: FakeServer, finial: Finial, tmp_path: Path
+) -> None:
+    def half(request: entry_pb.BatchCreateEntryRequest) -> entry_pb.BatchCreateEntryResponse:
+        if len(server.asked) > 1:
+            raise RpcError(StatusCode.UNAVAILABLE, "going away")
+        return created(request)
+
+    server.answers["BatchCreateEntry"] = half
+    one = {**FILE["Entries"][0], "entry_id": ""}
+    (tmp_path / "f").write_text(json.dumps({"entries": [one] * 501}))
+    words = ("server", "entry", "create", "--socket", server.socket, "--data", tmp_path / "f")
+    found = finial(*words)
+    assert found.code == 1
+    assert found.out.count("SPIFFE ID") == 500
+    assert found.err.splitlines() == [
+        "finial: only 500 of 501 entries were answered, the first ones",
+        "finial: error: going away",
+    ]
+    server.asked.clear()
+    as_json = finial(*words, "--output", "json")
+    assert as_json.code == 1
+    assert len(json.loads(as_json.out)["results"]) == 500
+    assert finial(*words).out == ""  # nothing was done at all
+
+
+def test_refusals_are_told_even_when_the_server_went_away(
+    server: FakeServer, finial: Finial, tmp_path: Path
+) -> None:
+    def refuse(request: entry_pb.BatchCreateEntryRequest) -> entry_pb.BatchCreateEntryResponse:
+        if len(server.asked) > 1:
+            raise RpcError(StatusCode.UNAVAILABLE, "going away")
+        result = entry_pb.BatchCreateEntryResponse.Result(status=types.Status(code=3, message="no"))
+        return entry_pb.BatchCreateEntryResponse(results=[result] * len(request.entries))
+
+    server.answers["BatchCreateEntry"] = refuse
+    one = {**FILE["Entries"][0], "entry_id": ""}
+    (tmp_path / "f").write_text(json.dumps({"entries": [one] * 501}))
+    found = finial("server", "entry", "create", "--socket", server.socket, "--data", tmp_path / "f")
+    lines = found.err.splitlines()
+    assert (found.code, len(lines)) == (1, 502)
+    assert lines[-1] == "finial: error: going away"
+
+
+def test_a_reply_that_leaves_something_out_is_no_success(
+    server: FakeServer, finial: Finial, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text(json.dumps(FILE))
+    base = ("server", "entry")
+    for words in (
+        ("create", "--data", tmp_path / "f"),
+        ("update", "--data", tmp_path / "f"),
+        ("delete", "--entry-id", "e1"),
+    ):
+        found = finial(*base, *words, "--socket", server.socket)
+        assert (found.code, found.out) == (1, "")
+        assert "the server answered 0 of 1 items. Look at what is there" in found.err
+
+
 BROKEN = (
     '{"entries": [{"spiffe_id": 1, "parent_id": "spiffe:/x", "selectors": [{"type": "unix"}, 3],'
     '"x509_svid_ttl": -1, "jwt_svid_ttl": 2147483648, "federates_with": "a", "dns_names": [1],'
@@ -102,6 +163,10 @@ BROKEN = (
                 "entries[0].hint: not text",
                 "entries[0].additional_attributes.jwt_svid_include_jti: not true or false",
             ],
+        ),
+        (
+            r'{"entries": [{"hint": "a\ud800", "dns_names": ["\udfff"]}]}',
+            ["entries[0].hint: not text", "entries[0].dns_names[0]: not text"],
         ),
         ('{"entries": [{"federates_with": ["A"]}]}', ["entries[0].federates_with[0]: upper case 'A'"]),
     ],

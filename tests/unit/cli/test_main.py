@@ -12,7 +12,8 @@ import pytest
 from finial import __version__
 from finial.cli.main import main
 from finial.cli.root import root
-from support.admin import Finial
+from finial.wire.gen import spire_api_types as types
+from support.admin import FakeServer, Finial
 
 
 def commands(command: click.Command, path: str = "finial") -> Iterator[tuple[str, click.Command]]:
@@ -126,6 +127,71 @@ def test_the_version_is_told(finial: Finial) -> None:
 def test_words_that_are_not_understood_are_one_line_and_exit_2(words: str, line: str, finial: Finial) -> None:
     found = finial(*words.split())
     assert (found.code, found.out, found.err) == (2, "", f"finial: error: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("server entry create --hint", "--hint"),
+        ("server entry delete --entry-id", "--entry-id"),
+        ("server entry show --selector", "--selector"),
+        ("server agent list -attestationType", "--attestation-type"),
+        ("agent run --server a:1 --trust-domain", "--trust-domain"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(words: str, option: str, finial: Finial) -> None:
+    found = finial(*words.split(), "a\udcff")
+    assert found.code == 2
+    assert found.err.startswith(
+        f"finial: error: Invalid value for '{option}': 'a\\udcff' is not UTF-8. See: finial "
+    )
+    assert found.err.count("\n") == 1
+
+
+def test_the_bytes_of_a_path_are_taken_as_they_are(finial: Finial, tmp_path: Path) -> None:
+    found = finial("server", "healthcheck", "--socket", f"{tmp_path}/\udcff")
+    assert found.code == 1
+    assert "\\udcff: No such file or directory" in found.err
+
+
+def _in_a_shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    words = f"{sys.executable} -m finial.cli.main {command}"
+    return subprocess.run(
+        ["/bin/sh", "-c", words], capture_output=True, text=True, check=False, env={**os.environ, **environ}
+    )
+
+
+def test_an_output_that_cannot_be_written_is_named() -> None:
+    done = _in_a_shell("--version > /dev/full")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "finial: error: cannot write the output: No space left on device\n",
+    )
+
+
+def test_an_error_of_the_system_that_names_a_file_is_not_about_the_output(
+    finial: Finial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied", "/x")
+
+    monkeypatch.setattr("finial.cli.server.token.ask", fail)
+    assert "unexpected PermissionError" in finial("server", "token", "generate").err
+
+
+def test_an_output_that_is_closed_is_no_error() -> None:
+    done = _in_a_shell("--version >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_locale_that_knows_less_changes_the_spelling_only(server: FakeServer) -> None:
+    entry = types.Entry(id="e", hint="\u65e5")
+    server.answers["GetEntry"] = lambda _request: entry
+    done = _in_a_shell(
+        f"server entry show --entry-id e --socket {server.socket}", PYTHONIOENCODING="iso-8859-1:strict"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ": \\u65e5" in done.stdout
 
 
 def test_an_unexpected_error_is_one_line(finial: Finial, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from finial.runtime.text import visible
+from finial.runtime.text import is_unicode, visible
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,9 @@ def test_what_is_not_printed_is_spelled_out(text: str, shown: str) -> None:
 
 def test_some_may_stay() -> None:
     assert visible("a\nb\rc", keep="\n") == "a\nb\\rc"
+
+
+def test_a_surrogate_is_no_unicode() -> None:
+    assert is_unicode("web \u65e5\U0001f511")
+    assert not is_unicode("a\udcff")
+    assert not is_unicode("\ud83d")

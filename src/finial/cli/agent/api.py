@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ from finial.wire.gen import workload as pb
 from finial.wire.jsontext import to_json
 
 _SCHEMES = ("unix:", "tcp:")
+_OURS = re.compile(r"svid\.[0-9]+\.(?:key|pem)|bundle\.[0-9]+\.pem|federated_bundle\.[0-9]+\.[0-9]+\.pem")
 
 
 @click.command(
@@ -56,8 +58,7 @@ def fetch_x509(*, socket: str | None, write: str | None, silent: bool, timeout: 
     context = asyncio.run(_fetch(address, wait))
     folder = None if write is None else files.folder(Path(write))
     if folder is not None:
-        for name, data in _files(context):
-            files.write(folder / name, data)
+        _write(folder, dict(_files(context)))
     if silent:
         return
     if output == JSON:
@@ -148,6 +149,18 @@ def _files(context: X509Context) -> Iterator[tuple[str, bytes]]:
         yield f"bundle.{number}.pem", pem.write(pem.CERTIFICATE, own)
         for at, bundle in enumerate(_federated(svid, context)):
             yield f"federated_bundle.{number}.{at}.pem", pem.write(pem.CERTIFICATE, _ders(bundle))
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files, then delete those of an earlier time that are not among them.
+
+    Whoever loads all of them must not go on to trust a domain, or to be somebody, that is no longer there.
+    """
+    for name, data in contents.items():
+        files.write(folder / name, data)
+    for path in sorted(folder.iterdir()):
+        if path.name not in contents and _OURS.fullmatch(path.name):
+            files.remove(path)
 
 
 def _message(context: X509Context) -> pb.X509SVIDResponse:

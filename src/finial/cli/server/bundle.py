@@ -10,7 +10,7 @@ import click
 from finial.cli.commands import Command
 from finial.cli.inputs import only, read_input, trust_domain_of
 from finial.cli.options import output_option, socket_option
-from finial.cli.session import PAGE_SIZE, BatchError, Session, ask, refused, talk
+from finial.cli.session import PAGE_SIZE, BatchError, Session, answered, ask, refused, talk
 from finial.cli.show import JSON, note, say
 from finial.core import bundle_doc, pem
 from finial.core.bundle import Bundle
@@ -166,6 +166,7 @@ def _refuse(statuses: list[types.Status], domain: TrustDomain) -> None:
     errors = [error for status in statuses if (error := error_of(status)) is not None]
     if errors:
         raise BatchError([refused(error, f"bundle of {domain}") for error in errors])
+    answered(len(statuses), 1)
 
 
 def _text(message: types.Bundle, form: str) -> str:

@@ -13,7 +13,7 @@ from finial.cli.inputs import Inputs
 from finial.cli.options import output_option, socket_option
 from finial.cli.server.entry_show import print_entries
 from finial.cli.server.filters import federates_with_match, match_option, selector_match
-from finial.cli.session import PAGE_SIZE, BatchError, Session, ask, refused, talk
+from finial.cli.session import PAGE_SIZE, BatchError, Session, answered, ask, refused, talk
 from finial.cli.show import JSON, say
 from finial.core.errors import Finding
 from finial.core.ids import SpiffeID
@@ -174,3 +174,4 @@ def delete(socket: str, entry_id: tuple[str, ...], output: str) -> None:
             say(f"Deleted entry {wanted}")
     if findings:
         raise BatchError(findings)
+    answered(len(reply.results), len(entry_id))

@@ -12,6 +12,7 @@ from finial.cli.inputs import InputError, Inputs
 from finial.core.errors import Finding, Kind, Reason
 from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.selectors import Selector
+from finial.runtime.text import is_unicode
 from finial.wire.gen import spire_api_types as types
 from finial.wire.registry import id_message
 
@@ -72,7 +73,7 @@ class _Object:
         value = self.members.get(name)
         if value is None:
             return otherwise
-        if type(value) is type(otherwise) and not _halved(value):
+        if type(value) is type(otherwise) and is_unicode(str(value)):
             return value
         self.wrong(name, f"not {_WORDS[type(otherwise)]}")
         return otherwise
@@ -97,7 +98,7 @@ class _Object:
         """The texts of a list."""
         found = []
         for where, each in self.items(name):
-            if isinstance(each, str) and not _halved(each):
+            if isinstance(each, str) and is_unicode(each):
                 found.append(each)
             else:
                 self.wrong(where, "not text")
@@ -110,11 +111,6 @@ class _Object:
     def read(self, name: str, make: Callable[[], _R]) -> _R | None:
         """What `make` makes of a member; None, and a finding, when it refuses."""
         return self.inputs.take(f"{self.where}.{name}", make)
-
-
-def _halved(value: object) -> bool:
-    """Whether it is half of a surrogate pair, which JSON lets through, among other characters or alone."""
-    return isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value)
 
 
 _R = TypeVar("_R")

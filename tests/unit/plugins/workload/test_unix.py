@@ -3,14 +3,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import grp
-import hashlib
 import os
 import pwd
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,11 @@ from finial.plugin.catalog import PluginContext, load
 from finial.plugin.workload import WORKLOAD_ATTESTORS, WorkloadProcess
 from finial.plugins.workload import unix
 from finial.plugins.workload.unix import UnixAttestor, UnixAttestorError, create
-from finial.runtime.fileid import FileID, open_file_id
-from finial.runtime.workers import BusyError
 from support.clock import FixedChance, ManualClock
 from support.processes import NOBODY, Child, child
+from support.unix_attestor import LATER, ask, attestor, digest, process
 
-LATER = datetime.now(UTC) + timedelta(days=1)  # noqa: TID251 - of files that the test has just made
 ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root may change users")
-
-
-def attestor(*, discover_path: bool = True, size_limit: int = 0, now: datetime = LATER) -> UnixAttestor:
-    return UnixAttestor(discover_path=discover_path, size_limit=size_limit, clock=ManualClock(now))
-
-
-@contextmanager
-def process(of: Child) -> Iterator[WorkloadProcess]:
-    folder = os.open(f"/proc/{of.peer.pid}", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield WorkloadProcess(of.peer.pid, folder, of.peer.pidfd, of.peer.uid, of.peer.gid)
-    finally:
-        os.close(folder)
-
-
-def ask(attestor: UnixAttestor, process: WorkloadProcess) -> set[str]:
-    selectors = asyncio.run(attestor.attest(process))
-    assert {each.type for each in selectors} == {"unix"}
-    return {each.value for each in selectors}
-
-
-def identity_of(path: Path) -> FileID:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return open_file_id(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def test_everything_about_a_process(tmp_path: Path) -> None:
@@ -167,107 +133,6 @@ def test_a_process_that_has_ended(tmp_path: Path) -> None:
             asyncio.run(attestor().attest(seen))
 
 
-def test_a_process_that_ends_while_its_program_is_hashed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hashed = unix._hash
-
-    with child(tmp_path) as other, process(other) as seen:
-
-        def slow(descriptor: int, file: Any) -> str:
-            other.tell("end")
-            return hashed(descriptor, file)
-
-        monkeypatch.setattr(unix, "_hash", slow)
-        with pytest.raises(UnixAttestorError, match="has ended"):
-            asyncio.run(attestor().attest(seen))
-
-
-def test_the_size_limit(tmp_path: Path) -> None:
-    with child(tmp_path) as other, process(other) as seen:
-        size = Path(f"/proc/{other.process.pid}/exe").stat().st_size
-        for limit in (0, size):
-            assert [value for value in ask(attestor(size_limit=limit), seen) if value.startswith("sha256:")]
-        found = ask(attestor(size_limit=-1), seen)
-        assert [value for value in found if value.startswith("path:")]
-        assert not [value for value in found if value.startswith("sha256:")]
-        with pytest.raises(UnixAttestorError, match=f"has {size} bytes, at most {size - 1} are hashed"):
-            asyncio.run(attestor(size_limit=size - 1).attest(seen))
-
-
-@pytest.fixture
-def hashes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One item for each hashing of a file."""
-    made: list[int] = []
-    real = unix._hash
-
-    def counted(descriptor: int, file: Any) -> str:
-        made.append(descriptor)
-        return real(descriptor, file)
-
-    monkeypatch.setattr(unix, "_hash", counted)
-    return made
-
-
-def test_a_file_is_hashed_once_for_all_processes(tmp_path: Path, hashes: list[int]) -> None:
-    one = attestor()
-    with child(tmp_path) as first, process(first) as a, child(tmp_path) as second, process(second) as b:
-        assert ask(one, a) == ask(one, b) == ask(one, a)
-    assert len(hashes) == 1
-
-
-def test_a_file_that_changed_just_now_is_hashed_each_time(tmp_path: Path, hashes: list[int]) -> None:
-    program = tmp_path / "another"
-    shutil.copy(shutil.which("cat") or "/bin/cat", program)
-    changed = datetime.fromtimestamp(program.stat().st_ctime_ns / 1e9, UTC)
-    with child(tmp_path) as other, process(other) as seen:
-        other.exec(program)
-        young = attestor(now=changed + timedelta(seconds=1.9))
-        assert ask(young, seen) == ask(young, seen)
-        assert len(hashes) == 2
-        old = attestor(now=changed + timedelta(seconds=2.1))
-        assert ask(old, seen) == ask(old, seen)
-        assert len(hashes) == 3
-
-
-def test_callers_at_one_time_share_one_hashing(tmp_path: Path, hashes: list[int]) -> None:
-    one = attestor()
-
-    async def both(a: WorkloadProcess, b: WorkloadProcess) -> None:
-        first, second = await asyncio.gather(one.attest(a), one.attest(b))
-        assert first == second
-
-    with child(tmp_path) as other, process(other) as a, process(other) as b:
-        asyncio.run(both(a, b))
-    assert len(hashes) == 1
-
-
-def test_a_file_that_another_one_could_be_taken_for_is_hashed_each_time(
-    tmp_path: Path, hashes: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FileID, "unmistakable", False)
-    one = attestor()
-    with child(tmp_path) as other, process(other) as seen:
-        assert ask(one, seen) == ask(one, seen)
-    assert len(hashes) == 2
-
-
-def test_a_user_with_too_many_programs_to_hash_is_refused_and_leaves_no_descriptor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = attestor()
-
-    def full(*_: object) -> None:
-        raise BusyError(unix._RESTLESS, "64 calls wait already (digests)")
-
-    with child(tmp_path) as other, process(other) as seen:
-        monkeypatch.setattr(one._digests._workers, "submit", full)
-        before = len(list(Path("/proc/self/fd").iterdir()))
-        with pytest.raises(BusyError, match="wait already"):
-            asyncio.run(one.attest(seen))
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
 def test_what_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -305,32 +170,6 @@ def test_other_failures_fail_the_attestation(tmp_path: Path, monkeypatch: pytest
             patch.setattr(unix, "_hash", broken)
             with pytest.raises(UnixAttestorError, match="Input/output error"):
                 asyncio.run(attestor().attest(seen))
-
-
-def test_a_program_that_changes_under_the_reading_is_not_trusted(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"one")
-    identity = identity_of(file)
-    file.write_bytes(b"another")
-    with pytest.raises(OSError, match="another one by now"):
-        unix._hash(os.open(file, os.O_RDONLY), identity)
-
-
-def test_a_change_while_it_is_read_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"one")
-    identity = identity_of(file)
-    real = os.read
-
-    def read(descriptor: int, size: int) -> bytes:
-        data = real(descriptor, size)
-        if data:
-            file.write_bytes(b"another")
-        return data
-
-    monkeypatch.setattr(os, "read", read)
-    with pytest.raises(OSError, match="changed while it was read"):
-        unix._hash(os.open(file, os.O_RDONLY), identity)
 
 
 def test_a_process_that_never_rests_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

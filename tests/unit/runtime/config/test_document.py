@@ -84,7 +84,14 @@ def test_an_empty_document_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a = 1\nb = ", 2), ("a = 1\na = 2\n", 2), ("= 1", 1), ("x = " + "[" * 100_000, 0), ("[a", 1)],
+    [
+        ("a = 1\nb = ", 2),
+        ("a = 1\na = 2\n", 2),
+        ("= 1", 1),
+        ("x = " + "[" * 100_000, 0),
+        ("[a", 1),
+        ("x = " + "9" * 5_000, 0),
+    ],
 )
 def test_what_is_no_toml_is_refused(text: str, line: int) -> None:
     with pytest.raises(DocumentError) as caught:

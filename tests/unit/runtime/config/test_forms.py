@@ -188,6 +188,8 @@ def test_each_type_has_its_form(hint: Any, raw: object, value: object) -> None:
         (int, True, "True is not a whole number"),
         (str, 5, "5 is not text"),
         (str, "", "the text is empty"),
+        (Path, "~nobody-of-this-name/x", "names a user without a home folder"),
+        (Path, "a\0b", "'a\\x00b' is no path"),
         (tuple[str, ...], "a", "'a' is not a list"),
         (Literal["text", "json"], "jsn", "'jsn' is none of text, json; did you mean json?"),
         (Colour, "blue", "'blue' is none of red, green"),
