@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 # Where SPIRE's word for an option is another one.
 _OTHER_WORDS = {"socketpath": "--socket", "id": "--trust-domain"}
 _TRUE = frozenset({"true", "1", "t"})
 _FALSE = frozenset({"false", "0", "f"})
+_WORDS = frozenset({"true", "false"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +44,33 @@ def translate(words: Sequence[str], options: Sequence[Option]) -> list[str]:
     for other, name in _OTHER_WORDS.items():
         if _squeezed(name) in known:
             known.setdefault(other, known[_squeezed(name)])
-    return list(_translated(iter(words), known))
+    return list(_translated(deque(words), known))
 
 
-def _translated(words: Iterator[str], known: Mapping[str, Option]) -> Iterator[str]:
-    for word in words:
+def _translated(words: deque[str], known: Mapping[str, Option]) -> Iterator[str]:
+    while words:
+        word = words.popleft()
         if word == "--":
             yield word
-            yield from words
+            while words:
+                yield words.popleft()
         elif len(word) < 3 or not word.startswith("-"):
             yield word
         else:
             yield from _option(word, words, known)
 
 
-def _option(word: str, rest: Iterator[str], known: Mapping[str, Option]) -> Iterator[str]:
+def _option(word: str, rest: deque[str], known: Mapping[str, Option]) -> Iterator[str]:
     name, equals, value = word.partition("=")
     option = known.get(_squeezed(name))
     if option is None:
         yield word if word.startswith("--") else f"-{word}"  # its refusal names the nearest one
     elif option.takes_value:
         yield option.name
-        yield from [value] if equals else islice(rest, 1)
+        yield from [value] if equals else [rest.popleft() for _ in range(min(1, len(rest)))]
     else:
+        if not equals and rest and rest[0].lower() in _WORDS:
+            equals, value = "=", rest.popleft()  # as SPIRE takes `-banned true`
         negated = bool(option.negative) and _squeezed(name) == _squeezed(option.negative)
         truth = _truth(value) if equals else True
         if truth is None:

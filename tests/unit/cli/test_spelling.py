@@ -33,6 +33,8 @@ OPTIONS = (
         ("--no-store-svid=true", "--no-store-svid"),
         ("--no-store-svid=false", "--store-svid"),
         ("-silent=false", ""),
+        ("-storeSVID true", "--store-svid"),
+        ("-storeSVID FALSE -silent", "--no-store-svid --silent"),
         ("-silent=1", "--silent"),
         ("-spiffeID -storeSVID", "--spiffe-id -storeSVID"),
         ("-spiffeID=-a=b", "--spiffe-id -a=b"),
