@@ -38,14 +38,15 @@ def test_a_server_whose_fsync_fails(sockets: Path) -> None:
         async with asyncio.timeout(_SECONDS), FinialServer(sockets / "s") as server:
             ledger = Ledger(server)
             load = Load(ledger, Dice(SEED))
-            for time in range(_TIMES):
+            for every in (1, 2, 3):
                 async with asyncio.TaskGroup() as group:
                     work = group.create_task(load.until_refused())
-                    await ledger.more(_SOME)
-                    async with failing_fsync(server.pid):
+                    await ledger.more(_SOME, work)
+                    async with failing_fsync(server.pid, every=every):
                         await work
-                        await _is_answered(ledger, "disk I/O error")
-                if time % 2 == 0:
+                        if every == 1:
+                            await _is_answered(ledger, "disk I/O error")
+                if every != 2:
                     await ledger.audit()
                     await ledger.writes()
                 await server.kill()
@@ -66,7 +67,7 @@ def test_a_server_whose_disk_is_full(sockets: Path) -> None:
                 for _ in range(_TIMES):
                     async with asyncio.TaskGroup() as group:
                         work = group.create_task(load.until_refused())
-                        await ledger.more(_SOME)
+                        await ledger.more(_SOME, work)
                         disk.fill()
                         await work
                         await _is_answered(ledger, "full")

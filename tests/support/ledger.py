@@ -10,16 +10,17 @@ from typing import TypeVar
 
 import pytest
 
-from finial.agent.attest_node import JOIN_TOKEN, TRANSIENT, AttestationError, Proof, TokenSource, attest
+from finial.agent.attest_node import JOIN_TOKEN, AttestationError, Proof, TokenSource, attest
 from finial.agent.identity import Key, new_key
 from finial.agent.link import FirstContact
 from finial.core.errors import Kind
 from finial.core.ids import TrustDomain
-from finial.rpc import RpcError, Tcp
+from finial.rpc import RpcError, StatusCode, Tcp
 from finial.wire.gen import spire_api_types as types
 from support.site import ServerDaemon
 
 _SECONDS = 60.0  # for an audit; reached only by a bug
+_CUT = {StatusCode.UNAVAILABLE, StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED}
 _OF_LOAD = "/load/"  # begins the paths of entries that a ledger knows
 _OF_TOKEN = "/alias/"  # begins the paths of those that come with tokens
 
@@ -75,10 +76,12 @@ class Ledger:
     doubtful: int = 0
     _grown: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def more(self, count: int) -> None:
-        """Wait until so many further calls have been acknowledged."""
+    async def more(self, count: int, work: asyncio.Task[None]) -> None:
+        """Wait until so many further calls have been acknowledged to those who work."""
         wanted = self.acknowledged + count
+        work.add_done_callback(lambda _: self._grown.set())
         while self.acknowledged < wanted:
+            assert not work.done(), f"all calls were refused before {count} had been acknowledged"
             self._grown.clear()
             await self._grown.wait()
 
@@ -214,5 +217,5 @@ def _of(entry: types.Entry, prefix: str) -> bool:
 def _passing(error: RpcError | AttestationError) -> bool:
     """Whether an error leaves it open what has happened."""
     if isinstance(error, RpcError):
-        return error.code in TRANSIENT
+        return error.code in _CUT
     return error.reason.kind is Kind.UNAVAILABLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import AsyncIterator
 
 import hpack
@@ -13,6 +14,12 @@ from support.rpc import HANG, Pair
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GREETING = PREFACE + f.SettingsFrame(0).serialize()
+
+
+def compressed(message: bytes) -> bytes:
+    """One gRPC message, compressed by gzip."""
+    data = gzip.compress(message, mtime=0)
+    return b"\x01" + len(data).to_bytes(4, "big") + data
 
 
 class Raw:
@@ -68,11 +75,15 @@ class Raw:
 
 
 @contextlib.asynccontextmanager
-async def raw(it: Pair, *, preface: bool = True) -> AsyncIterator[Raw]:
+async def raw(
+    it: Pair, *, preface: bool = True, settings: dict[int, int] | None = None
+) -> AsyncIterator[Raw]:
     reader, writer = await asyncio.open_unix_connection(it.address.path)
     client = Raw(reader, writer)
     if preface:
         writer.write(PREFACE)
-        client.send(f.SettingsFrame(0))
-    yield client
-    writer.close()
+        client.send(f.SettingsFrame(0, settings or {}))
+    try:
+        yield client
+    finally:
+        writer.close()

@@ -4,7 +4,7 @@ from finial.rpc.client import Channel
 from finial.rpc.clientcall import ClientCall
 from finial.rpc.limits import LOCAL, Limits, Rate
 from finial.rpc.metadata import Metadata
-from finial.rpc.method import Method, MethodKind, Route, bidi, client_stream, server_stream, unary
+from finial.rpc.method import Method, MethodKind, Route, bidi, client_stream, guarded, server_stream, unary
 from finial.rpc.peer import Address, Peer, Tcp, Unix
 from finial.rpc.server import Server
 from finial.rpc.servercall import ServerCall
@@ -37,6 +37,7 @@ __all__ = [
     "Verify",
     "bidi",
     "client_stream",
+    "guarded",
     "server_stream",
     "unary",
 ]

@@ -110,14 +110,10 @@ class ClientCall(Stream, Generic[Request, Reply]):
 
     def cancel(self) -> None:
         """Give the call up, unless it has ended."""
-        if not self._done:
-            self._conclude(RpcError(StatusCode.CANCELLED, "the call was cancelled here"))
-            self.give_up(ErrorCode.CANCEL)
+        self.end(RpcError(StatusCode.CANCELLED, "the call was cancelled here"))
 
     def _deadline_passed(self) -> None:
-        if not self._done:
-            self._conclude(RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
-            self.give_up(ErrorCode.CANCEL)
+        self.end(RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
 
     # Told by the connection.
 
@@ -162,13 +158,10 @@ class ClientCall(Stream, Generic[Request, Reply]):
 
     def peer_ended(self) -> None:
         """The server ended its half; without trailers that is no proper end."""
-        if not self._done:
-            error = RpcError(StatusCode.INTERNAL, "the server ended the call without a status")
-            self._conclude(error)
-            self.give_up(ErrorCode.CANCEL)
+        self.end(RpcError(StatusCode.INTERNAL, "the server ended the call without a status"))
 
-    def unreadable(self, error: RpcError) -> None:
-        """What the server sent cannot be read."""
+    def end(self, error: RpcError) -> None:
+        """Give the call up for this reason, unless it has ended."""
         if not self._done:
             self._conclude(error)
             self.give_up(ErrorCode.CANCEL)

@@ -35,9 +35,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshakes", "_paused",
-        "_tls_config", "_transport", "_waiting", "closed", "engine", "kept_bytes", "limits", "loop",
-        "streams", "tls",
+        "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshakes", "_tls_config",
+        "_transport", "_waiting", "closed", "engine", "kept_bytes", "limits", "loop", "paused", "streams",
+        "tls", "written_bytes",
     )  # fmt: skip
 
     def __init__(self, kind: EngineKind, handshakes: Handshakes, tls: ServerTLS | ClientTLS | None) -> None:
@@ -49,9 +49,10 @@ class Connection(asyncio.Protocol):
         self.kept_bytes = 0  # of messages that are unfinished or unread, over all streams
         self.tls: TLSSession | None = None
         self.closed = False
+        self.paused = False  # the transport holds enough
+        self.written_bytes = 0  # taken from the engine and given to the transport
         self._tls_config = tls
         self._transport: asyncio.Transport | None = None
-        self._paused = False
         self._flush_scheduled = False
         self._finished = False
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -174,11 +175,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The transport holds enough: what follows waits in the engine."""
-        self._paused = True
+        self.paused = True
 
     def resume_writing(self) -> None:
         """The transport has room again."""
-        self._paused = False
+        self.paused = False
         self.flush()
 
     # What the engine tells.
@@ -255,14 +256,15 @@ class Connection(asyncio.Protocol):
             self._wake_senders()
         if self._half_open:
             self._release_half_open()
-        if self._finished and not self._paused:
+        if self._finished and not self.paused:
             self.close()
 
     def _pump(self) -> None:
-        while not self._paused:
+        while not self.paused:
             data = self.engine.pull(_BATCH)
             if not data:
                 return
+            self.written_bytes += len(data)
             if self.tls is not None:
                 self.tls.write(data)
                 self._write(self.tls.outgoing())
@@ -275,13 +277,14 @@ class Connection(asyncio.Protocol):
         if data and self._transport is not None:
             self._transport.write(data)
 
-    def queue(self, stream_id: int, data: bytes) -> None:
+    def queue(self, stream: Stream, data: bytes) -> None:
         """Hand the engine one framed message.
 
         Raises:
             StreamGoneError: The stream has ended.
         """
-        self.engine.send(stream_id, data, end=False)
+        self.engine.send(stream.stream_id, data, end=False)
+        stream.queued_bytes += len(data)
         self._control.earn(1 + len(data) // _FRAME)
 
     async def writable(self, stream: Stream) -> None:
@@ -298,7 +301,7 @@ class Connection(asyncio.Protocol):
                 waiter.set_result(None)
 
     def _congested(self, stream_id: int) -> bool:
-        return self._paused or self.engine.queued(stream_id) > self.limits.send_high_water_bytes
+        return self.paused or self.engine.queued(stream_id) > self.limits.send_high_water_bytes
 
     def _wake_senders(self) -> None:
         entries, self._waiting = self._waiting, []
@@ -320,7 +323,7 @@ class Connection(asyncio.Protocol):
         self.flush_soon()
 
     def _release_half_open(self) -> None:
-        if self._paused:
+        if self.paused:
             return
         half_open, self._half_open = self._half_open, []
         for stream_id in half_open:

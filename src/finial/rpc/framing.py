@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from finial.rpc.status import RpcError, StatusCode
 
@@ -46,6 +48,33 @@ def too_long(size: int, most: int, how: str = "") -> RpcError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A message as it came, compressed. It stays so until a call wants it: inflating costs the receiver.
+
+    Args:
+        data: One gzip member, if the peer is honest.
+        most: Longest message accepted, in bytes.
+    """
+
+    data: bytes
+    most: int
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def unpack(self) -> bytes:
+        """The message.
+
+        Raises:
+            RpcError: As `inflate` does.
+        """
+        return inflate(self.data, self.most)
+
+
+Message = bytes | Packed
+
+
 class MessageReader:
     """Takes body bytes as they come and gives whole messages back.
 
@@ -66,12 +95,12 @@ class MessageReader:
         """Bytes kept of a message that is not whole yet."""
         return len(self._buffer) if self._buffer is not None else 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> Sequence[Message]:
         """The messages that these bytes complete.
 
         Raises:
             RpcError: RESOURCE_EXHAUSTED as soon as a prefix announces too long a message; INTERNAL for a
-                compressed flag that was not announced, an unknown flag, or bytes that are not gzip.
+                compressed flag that was not announced, or an unknown flag.
         """
         if self._buffer is None:
             # Nearly always one DATA frame holds exactly one message: spare it the buffer.
@@ -85,8 +114,8 @@ class MessageReader:
             self._buffer = None
         return messages
 
-    def _split(self, buffer: bytearray) -> list[bytes]:
-        messages = []
+    def _split(self, buffer: bytearray) -> list[Message]:
+        messages: list[Message] = []
         at = 0
         while len(buffer) - at >= _PREFIX:
             flag = buffer[at]
@@ -101,7 +130,7 @@ class MessageReader:
             if end > len(buffer):
                 break
             message = bytes(memoryview(buffer)[at + _PREFIX : end])
-            messages.append(inflate(message, self._most) if flag else message)
+            messages.append(Packed(message, self._most) if flag else message)
             at = end
         del buffer[:at]
         return messages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -70,15 +70,17 @@ BidiHandler = Callable[["ServerCall[Request, Reply]"], Coroutine[Any, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method with the function that serves it; made by `unary` and its three neighbours.
+    """A method with the function that serves it; made by `unary` and its neighbours.
 
-    The handler's form follows the method's kind, which the four makers check and this type no longer knows.
+    The handler's form follows the method's kind, which the makers check and this type no longer knows.
     """
 
     method: Method[Any, Any]
     handler: Callable[..., Any]
     plain: bool
     """Whether the handler is a plain function, which is called at once, rather than an `async def`."""
+    guarded: bool = False
+    """Whether the handler is given no request, and takes it from the call."""
 
 
 def _route(method: Method[Any, Any], kind: MethodKind, handler: Callable[..., Any]) -> Route:
@@ -99,6 +101,19 @@ def unary(method: Method[Request, Reply], handler: UnaryHandler[Request, Reply])
         ValueError: The method is not unary.
     """
     return _route(method, MethodKind.UNARY, handler)
+
+
+def guarded(method: Method[Request, Reply], handler: ClientStreamHandler[Request, Reply]) -> Route:
+    """Serve a unary method that not everybody may call: `handler(call)` first decides about the caller.
+
+    Then it takes the request with `call.request()`. Until it does, what came is neither inflated nor decoded.
+
+    Raises:
+        ValueError: The method is not unary, or the handler no `async def`.
+    """
+    if not iscoroutinefunction(handler):
+        raise ValueError(f"the handler of {method.path} has to be an `async def`")
+    return replace(_route(method, MethodKind.UNARY, handler), guarded=True)
 
 
 def server_stream(method: Method[Request, Reply], handler: ServerStreamHandler[Request, Reply]) -> Route:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 
 from finial.runtime.peer import PeerProcess
+
+_SITE_BITS = 64  # of an IPv6 address: one machine has all that follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,23 @@ class Tcp:
 
 
 Address = Unix | Tcp
+
+
+def site_of(host: str) -> str:
+    """Who has an address for itself, as limits count: an IPv4 address, or the /64 of an IPv6 one.
+
+    Args:
+        host: As the system names peers; whatever is no IPv6 address is its own site.
+    """
+    if ":" not in host:
+        return host
+    try:
+        found = IPv6Address(host)
+    except ValueError:
+        return host
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((int(found), _SITE_BITS), strict=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from finial.rpc.errorcode import ErrorCode
 from finial.rpc.handshakes import Handshakes
 from finial.rpc.limits import LOCAL, Limits, Meter
 from finial.rpc.method import Method, Route
-from finial.rpc.peer import Address, Peer, Tcp, Unix
+from finial.rpc.peer import Address, Peer, Tcp, Unix, site_of
 from finial.rpc.servercall import ServerCall
 from finial.rpc.sockets import Listener, bind, notice_silence
+from finial.rpc.stalls import Stalls
 from finial.rpc.status import RpcError, StatusCode
+from finial.rpc.stream import Stream
 from finial.rpc.tls import ServerTLS
 from finial.runtime.peer import peer_process
 
@@ -50,8 +52,8 @@ class ServerConnection(Connection):
     """
 
     __slots__ = (
-        "_age_timer", "_last_stream", "_resets", "_shaking_hands", "draining", "listener", "peer", "routes",
-        "server", "translate",
+        "_age_timer", "_last_stream", "_resets", "_shaking_hands", "_stalls", "draining", "listener", "peer",
+        "routes", "server", "site", "translate",
     )  # fmt: skip
 
     def __init__(self, server: Server, listener: Listener, kind: EngineKind, handshakes: Handshakes) -> None:
@@ -61,14 +63,20 @@ class ServerConnection(Connection):
         self.routes = server.routes
         self.translate = server.translate
         self.peer = _NOBODY
+        self.site: str | None = None
         self.draining = False
         self._last_stream = 0
         self._resets = Meter(self.limits.resets, self.loop.time)
         self._shaking_hands = True
         self._age_timer: asyncio.TimerHandle | None = None
+        self._stalls = Stalls(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless the listener has its fill."""
+        if isinstance(self.listener.address, Tcp):
+            # A peer that has gone already has no name any more.
+            host, port = (transport.get_extra_info("peername") or ("gone", 0))[:2]
+            self.peer, self.site = Peer(str(Tcp(host, port))), site_of(host)
         if not self.server.admit(self):
             self._shaking_hands = False
             self.closed = True
@@ -76,7 +84,7 @@ class ServerConnection(Connection):
             transport.abort()
             return
         try:
-            self.peer = _peer_of(self.listener.address, transport)
+            self._greet_peer(transport.get_extra_info("socket"))
         except OSError as error:
             _log.warning("a connection was closed: its peer is not known: %s", error)
             self.closed = True
@@ -87,6 +95,13 @@ class ServerConnection(Connection):
             return
         super().connection_made(transport)
 
+    def _greet_peer(self, sock: socket.socket) -> None:
+        if isinstance(self.listener.address, Tcp):
+            notice_silence(sock)
+        else:
+            process = peer_process(sock)
+            self.peer = Peer(f"unix (pid {process.pid})", process)
+
     def opened(self) -> None:
         """The handshake is over: who it is, is known."""
         self._hands_shaken()
@@ -95,14 +110,14 @@ class ServerConnection(Connection):
         age = self.limits.max_connection_age
         if age is not None:
             spread = 1 + _SPREAD * (self.server.jitter() - 0.5)
-            self._age_timer = self.loop.call_later(age.total_seconds() * spread, self.drain)
+            self._age_timer = self.loop.call_later(age.total_seconds() * spread, self._grown_old)
         if self.server.stopping:
             self.drain()
 
     def _hands_shaken(self) -> None:
         if self._shaking_hands:
             self._shaking_hands = False
-            self.listener.handshakes -= 1
+            self.listener.gate.shaken()
 
     def refused(self, error: FinialError) -> None:
         """Tell the log who was refused, and the peer why, in a GOAWAY."""
@@ -119,6 +134,7 @@ class ServerConnection(Connection):
         self._hands_shaken()
         if self._age_timer is not None:
             self._age_timer.cancel()
+        self._stalls.end()
         if self.peer.process is not None:
             self.peer.process.close()
         self.server.left(self)
@@ -162,6 +178,24 @@ class ServerConnection(Connection):
         """Run a handler as a task that the server owns."""
         return self.server.start(run)
 
+    def queue(self, stream: Stream, data: bytes) -> None:
+        """Hand the engine one framed message, and see to it that it goes."""
+        super().queue(stream, data)
+        self._stalls.watch()
+
+    def _grown_old(self) -> None:
+        self.drain()
+        grace = self.limits.max_connection_grace
+        if grace is not None:
+            seconds = (self.limits.drain_notice + grace).total_seconds()
+            self._age_timer = self.loop.call_later(seconds, self._outlived)
+
+    def _outlived(self) -> None:
+        """Calls go on though the peer was told long ago to go elsewhere."""
+        for stream in list(self.streams.values()):
+            stream.end(RpcError(StatusCode.UNAVAILABLE, "the connection is too old"))
+        self._close_drained()
+
     def drain(self) -> None:
         """Let the peer know that it should go elsewhere; calls in flight go on."""
         if self.closed or self.draining:
@@ -199,17 +233,6 @@ class ServerConnection(Connection):
         for stream in list(self.streams.values()):
             assert isinstance(stream, ServerCall)
             stream.stop()
-
-
-def _peer_of(address: Address, transport: asyncio.BaseTransport) -> Peer:
-    sock: socket.socket = transport.get_extra_info("socket")
-    if isinstance(address, Unix):
-        process = peer_process(sock)
-        return Peer(f"unix (pid {process.pid})", process)
-    notice_silence(sock)
-    # A peer that has gone already has no name any more.
-    host, port = (transport.get_extra_info("peername") or ("gone", 0))[:2]
-    return Peer(str(Tcp(host, port)))
 
 
 class Server:
@@ -273,7 +296,7 @@ class Server:
         limits = self._limits or (LOCAL if isinstance(address, Unix) else Limits())
         kind = engine_kind(self._engine, EngineRole(client=False, limits=limits))
         handshakes = Handshakes(limits.handshake_timeout)
-        listener = bind(address, tls)
+        listener = bind(address, tls, limits)
         loop = asyncio.get_running_loop()
         start = loop.create_unix_server if isinstance(address, Unix) else loop.create_server
         listener.server = await start(
@@ -283,12 +306,9 @@ class Server:
         return listener.address
 
     def admit(self, connection: ServerConnection) -> bool:
-        """Count a new connection; False when its listener has too many."""
-        listener, limits = connection.listener, connection.limits
-        if listener.connections >= limits.max_connections or listener.handshakes >= limits.max_handshakes:
+        """Let a new connection in; False when its listener has too many."""
+        if not connection.listener.gate.enter(connection.peer.address or "a local process", connection.site):
             return False
-        listener.connections += 1
-        listener.handshakes += 1
         self._connections.add(connection)
         return True
 
@@ -296,7 +316,7 @@ class Server:
         """Forget a connection; one that was never admitted is no loss."""
         if connection in self._connections:
             self._connections.remove(connection)
-            connection.listener.connections -= 1
+            connection.listener.gate.leave(connection.site)
         if not self._connections:
             self._emptied.set()
 

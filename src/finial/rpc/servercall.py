@@ -90,6 +90,17 @@ class ServerCall(Stream, Generic[Request, Reply]):
             self._metadata = decode_metadata(self._headers)
         return self._metadata
 
+    def request(self) -> Request:
+        """The one request of a call whose handler was given none; inflated and decoded only now.
+
+        Raises:
+            RpcError: The call has ended, or the bytes are no request.
+        """
+        data = self.take()
+        if data is None:
+            raise self.failure or RpcError(StatusCode.CANCELLED, "the call has ended")
+        return self._decode(data)
+
     async def receive(self) -> Request | None:
         """The next request; None when the caller has sent its last.
 
@@ -180,8 +191,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         self._timer = self.connection.loop.call_later(seconds, self._deadline_passed)
 
     def _deadline_passed(self) -> None:
-        self.finish(RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
-        self.cancel()
+        self.end(RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
 
     # Told by the connection.
 
@@ -189,12 +199,14 @@ class ServerCall(Stream, Generic[Request, Reply]):
         """The caller has sent everything: a method with one request can run now."""
         if self.finished or self._route is None or not self._route.method.kind.one_request:
             return
-        data = self.take()
-        if data is None or self._inbox:
+        if self._inbox is None or len(self._inbox) != 1:
             self.finish(RpcError(StatusCode.INTERNAL, "this method takes exactly one message"))
             return
         try:
-            request = self._decode(data)
+            if self._route.guarded:
+                self._start(self._route.handler, self)
+                return
+            request = self.request()
             if not self._route.plain:
                 self._start(self._route.handler, request, self)
                 return
@@ -214,10 +226,15 @@ class ServerCall(Stream, Generic[Request, Reply]):
 
     def unreadable(self, error: RpcError) -> None:
         """What the caller sent cannot be read."""
-        self.failure = error
+        self.end(error)
+        self.connection.count_reset()
+
+    def end(self, error: RpcError) -> None:
+        """Answer with this error instead of whatever the handler was about to."""
+        if not self.finished:
+            self.failure = error
         self.finish(error)
         self.cancel()
-        self.connection.count_reset()
 
     def reset(self, error_code: int) -> None:
         """The caller gave the call up."""
@@ -286,7 +303,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         data = frame(self._method.encode_reply(reply))
         try:
             self._send_headers()
-            self.connection.queue(self.stream_id, data)
+            self.connection.queue(self, data)
         except StreamGoneError:
             return
         self.finish(None)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finial.core.errors import FinialError, Kind, Reason
+from finial.rpc.gate import Gate
+from finial.rpc.limits import Limits
 from finial.rpc.peer import Address, Tcp, Unix
 from finial.rpc.tls import ServerTLS
 
@@ -44,24 +46,23 @@ class Listener:
         address: As bound.
         tls: How its connections speak TLS.
         socket: Bound and listening.
+        gate: Lets its connections in.
         inode: Device and inode of the socket file; None over TCP.
-        connections: How many are open now.
-        handshakes: How many of those are not yet through their handshake.
         server: asyncio's half.
     """
 
     address: Address
     tls: ServerTLS | None
     socket: socket.socket
+    gate: Gate
     inode: tuple[int, int] | None = None
-    connections: int = 0
-    handshakes: int = 0
     server: asyncio.Server | None = None
 
     def close(self) -> None:
         """Stop accepting, and remove the socket file if it is still ours."""
         if self.server is not None:
             self.server.close()
+        self.gate.report()
         if self.inode is not None and isinstance(self.address, Unix):
             with contextlib.suppress(OSError):
                 if _inode(self.address.path) == self.inode:
@@ -76,17 +77,22 @@ def notice_silence(sock: socket.socket) -> None:
         )
 
 
-def bind(address: Address, tls: ServerTLS | None) -> Listener:
+def bind(address: Address, tls: ServerTLS | None, limits: Limits) -> Listener:
     """A listener for an address.
+
+    Args:
+        address: Where.
+        tls: How its connections speak TLS.
+        limits: How many there may be.
 
     Raises:
         ListenError: The path is unusable, somebody listens there, or the system refuses.
     """
     if isinstance(address, Unix):
         sock = _bind_unix(address)
-        return Listener(address, tls, sock, _inode(address.path))
+        return Listener(address, tls, sock, Gate(limits), _inode(address.path))
     sock = _bind_tcp(address)
-    return Listener(Tcp(address.host, sock.getsockname()[1]), tls, sock)
+    return Listener(Tcp(address.host, sock.getsockname()[1]), tls, sock, Gate(limits))
 
 
 def _bind_unix(address: Unix) -> socket.socket:

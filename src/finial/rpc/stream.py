@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from finial.rpc.engine import Headers, StreamGoneError
 from finial.rpc.errorcode import ErrorCode
-from finial.rpc.framing import MessageReader
+from finial.rpc.framing import Message, MessageReader, Packed
 from finial.rpc.status import RpcError, StatusCode
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Stream:
 
     __slots__ = (
         "_inbox", "_inbox_bytes", "_kept", "_owed", "_reader", "_waiter",
-        "connection", "failure", "local_ended", "remote_ended", "stream_id",
+        "connection", "failure", "local_ended", "queued_bytes", "remote_ended", "stream_id",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
@@ -36,8 +36,9 @@ class Stream:
         self.failure: RpcError | None = None  # why no more messages will come, if not for a good reason
         self.remote_ended = False
         self.local_ended = False
+        self.queued_bytes = 0  # handed to the engine, sent or not
         self._reader: MessageReader | None = None
-        self._inbox: deque[bytes] | None = None
+        self._inbox: deque[Message] | None = None
         self._inbox_bytes = 0
         self._kept = 0
         self._owed = 0
@@ -72,7 +73,7 @@ class Stream:
         if messages or ended:
             self.wake()
 
-    def _store(self, message: bytes) -> None:
+    def _store(self, message: Message) -> None:
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(message)
@@ -121,7 +122,11 @@ class Stream:
         """The peer will send no more; all its messages are in the inbox."""
 
     def unreadable(self, error: RpcError) -> None:
-        """What the peer sent cannot be read; the call ends with this error."""
+        """What the peer sent cannot be read."""
+        self.end(error)
+
+    def end(self, error: RpcError) -> None:
+        """End the call with this error; nothing when it has ended."""
         raise NotImplementedError
 
     def reset(self, error_code: int) -> None:
@@ -152,7 +157,11 @@ class Stream:
             self._waiter.set_result(None)
 
     def take(self) -> bytes | None:
-        """The oldest unread message, None when there is none now."""
+        """The oldest unread message, inflated only now; None when there is none now.
+
+        Raises:
+            RpcError: It cannot be inflated, which ends the call.
+        """
         if not self._inbox:
             return None
         message = self._inbox.popleft()
@@ -160,7 +169,16 @@ class Stream:
         if self._owed and self._inbox_bytes <= _READ_AHEAD_BYTES:
             self._settle()
         self._recount()
-        return message
+        return message if isinstance(message, bytes) else self._unpack(message)
+
+    def _unpack(self, message: Packed) -> bytes:
+        try:
+            return message.unpack()
+        except RpcError as error:
+            self.end(error)
+            self.failure = error
+            self.forget()
+            raise
 
     async def next_message(self) -> bytes | None:
         """The next message; None when the peer has ended its half in good order.
@@ -193,7 +211,7 @@ class Stream:
             RpcError: The call has ended.
         """
         try:
-            self.connection.queue(self.stream_id, data)
+            self.connection.queue(self, data)
         except StreamGoneError as error:
             raise self.failure or RpcError(StatusCode.CANCELLED, "the call has ended") from error
         self.connection.flush_soon()

@@ -13,7 +13,6 @@ verified is not: `verify_mode`, `check_hostname` and further roots have no effec
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,21 +20,18 @@ from typing import Any, Protocol
 
 from finial.core.bundle import BundleSet, BundleSource
 from finial.core.errors import FinialError, Kind, Reason
-from finial.core.ids import SpiffeID, TrustDomain
+from finial.core.ids import SpiffeID
 from finial.core.match import Matcher
-from finial.core.x509cert import Certificate
 from finial.core.x509path import VerifiedX509
 from finial.core.x509svid import X509SVID
 from finial.runtime.clock import Clock, SystemClock
 from finial.runtime.tls import KeyPair, harden, load_identity
 from finial.sdk.handshake import HandshakeContext, Judge, JudgedObject, JudgedSocket
 
-_log = logging.getLogger("finial.sdk")
-
 _IDENTITY = Reason(
     "tls-identity",
     Kind.INVALID,
-    hint="OpenSSL cannot use this SVID or these roots: look at their kinds of key.",
+    hint="OpenSSL cannot use this SVID: look at its kind of key.",
 )
 _NO_PEER = Reason(
     "tls-no-peer",
@@ -170,10 +166,8 @@ class FollowingContext(ssl.SSLContext):
         fresh = HandshakeContext(self.protocol, self.wrap_socket, judge=self._judge)
         svid = material.svid
         try:
-            harden(fresh)
-            for domain, bundle in material.bundles.items():
-                for root in bundle.x509_authorities:
-                    _trust(fresh, root, domain)
+            bundles = material.bundles.values()
+            harden(fresh, [root.der for bundle in bundles for root in bundle.x509_authorities])
             if svid is not None:
                 load_identity(fresh, KeyPair(svid.chain_pem(), svid.key_pem()))
             fresh.options |= self.options
@@ -275,15 +269,6 @@ def peer_of(connection: object) -> VerifiedX509:
 def peer_id(connection: object) -> SpiffeID:
     """The SPIFFE ID of a connection's peer; takes and raises what `peer_of` does."""
     return peer_of(connection).id
-
-
-def _trust(context: ssl.SSLContext, authority: Certificate, trust_domain: TrustDomain) -> None:
-    """What one trust domain publishes must not keep a workload from talking to all others."""
-    try:
-        context.load_verify_locations(cadata=authority.der)
-    except ssl.SSLError:
-        # OpenSSL reads less than we do: nobody can prove anything by this one.
-        _log.warning("OpenSSL cannot read an authority of %s: nobody below it is trusted", trust_domain)
 
 
 def _source(svids: SVIDSource | X509SVID) -> SVIDSource:

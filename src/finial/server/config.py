@@ -113,8 +113,14 @@ class ServerSettings(Settings):
         least=1,
         key="limits.max_connections",
     )
+    limits_max_connections_per_address: int = setting(
+        "How many of those one IPv4 address or IPv6 /64 has; agents behind one NAT share an address.",
+        default=_RPC.max_connections_per_address,
+        least=1,
+        key="limits.max_connections_per_address",
+    )
     limits_max_handshakes: int = setting(
-        "How many of those are still in their handshake.",
+        "How many connections over TLS are still in their handshake.",
         default=_RPC.max_handshakes,
         least=1,
         key="limits.max_handshakes",
@@ -145,6 +151,18 @@ class ServerSettings(Settings):
         least=_NEVER,
         key="limits.max_connection_age",
     )
+    limits_max_connection_grace: timedelta = setting(
+        "How long calls may go on over a connection that has got so old; 0 for ever.",
+        default=_RPC.max_connection_grace or _NEVER,
+        least=_NEVER,
+        key="limits.max_connection_grace",
+    )
+    limits_send_timeout: timedelta = setting(
+        "How long an answer may wait for a peer that takes nothing before its call is ended; 0 for ever.",
+        default=_RPC.send_timeout or _NEVER,
+        least=_NEVER,
+        key="limits.send_timeout",
+    )
     shutdown_grace: timedelta = setting(
         "How long calls may go on when the server ends.", default=timedelta(seconds=10), least=_NEVER
     )
@@ -164,11 +182,14 @@ class ServerSettings(Settings):
         """What peers over TLS are granted."""
         return Limits(
             max_connections=self.limits_max_connections,
+            max_connections_per_address=self.limits_max_connections_per_address,
             max_handshakes=self.limits_max_handshakes,
             max_concurrent_streams=self.limits_max_concurrent_streams,
             max_receive_bytes=self.limits_max_receive_bytes,
             handshake_timeout=self.limits_handshake_timeout,
+            send_timeout=self.limits_send_timeout or None,
             max_connection_age=self.limits_max_connection_age or None,
+            max_connection_grace=self.limits_max_connection_grace or None,
         )
 
     def remarks(self) -> Iterator[Remark]:

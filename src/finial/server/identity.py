@@ -118,10 +118,9 @@ class ServerIdentity:
         """The context for the next connection; made anew only after a change, for it costs milliseconds."""
         if self._context is None:
             assert self._pair is not None
-            self._context = server_context(self._pair, ())
-            for bundle in self._bundles.values():
-                for authority in bundle.x509_authorities:
-                    _trust(self._context, authority)
+            bundles = self._bundles.values()
+            roots = [authority.der for bundle in bundles for authority in bundle.x509_authorities]
+            self._context = server_context(self._pair, roots)
         return self._context
 
     def verify(self, chain: tuple[bytes, ...]) -> VerifiedX509:
@@ -154,14 +153,3 @@ class ServerIdentity:
         names = {domain.name for domain in self._domains}
         if any(change.kind is ChangeKind.BUNDLE and change.key in names for change in changes):
             self._take_bundles()
-
-
-def _trust(context: ssl.SSLContext, authority: Certificate) -> None:
-    try:
-        context.load_verify_locations(cadata=authority.der)
-    except ssl.SSLError:
-        # OpenSSL reads less than we do. Nobody can prove anything by it; all others still can.
-        _log.warning(
-            "an authority cannot be read by OpenSSL, so nobody below it can connect",
-            extra=fields(names=authority.names.uris, subject_key_id=(authority.subject_key_id or b"").hex()),
-        )

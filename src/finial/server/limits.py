@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from finial.rpc.peer import site_of
 from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.clock import Clock
 from finial.server.api.chain import Caller
@@ -14,7 +14,6 @@ from finial.server.policy import Role
 _LONGEST_WAIT = 60.0  # seconds; whoever would wait longer is told to come back
 _MOST_WAITING = 128  # calls of one address; each holds a request, of up to four mebibytes
 _MAX_ADDRESSES = 10_000
-_SITE_BITS = 64  # of an IPv6 address: one machine has all that follow
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ class Limiter:
         if count > self._rate:
             message = f"rate ({count}) exceeds burst size ({self._rate})"
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, message)
-        bucket = self._filled(_site(caller.address))
+        bucket = self._filled(site_of(caller.address.strip("[]")))
         delay = (count - bucket.tokens) / self._rate
         if delay > _LONGEST_WAIT or bucket.waiting >= _MOST_WAITING:
             message = "too many calls of this address are waiting for their turn; try again later"
@@ -80,16 +79,3 @@ class Limiter:
             del self._buckets[next(iter(self._buckets))]
         self._buckets[address] = bucket
         return bucket
-
-
-def _site(address: str) -> str:
-    """Whom a bucket is for: an IPv4 address, or the network that one IPv6 host has for itself."""
-    if not address.startswith("["):
-        return address
-    try:
-        found = ipaddress.IPv6Address(address[1:-1])
-    except ValueError:
-        return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(found), _SITE_BITS), strict=False))

@@ -8,10 +8,26 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hyperframe import frame as f
 
 from finial.rpc import LOCAL, Channel, RpcError, Server, StatusCode
+from finial.rpc.errorcode import ErrorCode
+from finial.rpc.framing import frame
 from finial.rpc.peer import Unix
-from support.rpc import CHAT, ECHO, ECHO_LATER, ENGINES, HANG, Service, eventually, pair, run, socket_path
+from support.raw import raw
+from support.rpc import (
+    CHAT,
+    COUNT,
+    ECHO,
+    ECHO_LATER,
+    ENGINES,
+    HANG,
+    Service,
+    eventually,
+    pair,
+    run,
+    socket_path,
+)
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 QUICK = timedelta(milliseconds=50)
@@ -72,6 +88,52 @@ def test_an_old_connection_is_drained_and_calls_move_to_a_new_one(engine: str) -
             await call.half_close()
             assert await call.receive() is None
             await eventually(lambda: first not in it.channel._connections)
+
+    run(main())
+
+
+def test_calls_that_outlive_the_age_of_their_connection_are_ended(engine: str) -> None:
+    async def main() -> None:
+        limits = replace(LOCAL, max_connection_age=QUICK, max_connection_grace=QUICK, drain_notice=QUICK)
+        async with pair(engine, limits=limits) as it, it.channel.call(HANG) as call:
+            (first,) = it.channel._connections
+            with pytest.raises(RpcError, match="the connection is too old") as failed:
+                await call.receive()
+            assert failed.value.code is StatusCode.UNAVAILABLE
+            assert it.service.cancelled.is_set()
+            await eventually(lambda: first not in it.channel._connections)
+            assert await it.channel.unary(ECHO, b"anew") == b"anew"
+
+    run(main())
+
+
+def test_a_peer_that_opens_no_window_does_not_outlive_its_age_either(engine: str) -> None:
+    async def main() -> None:
+        limits = replace(LOCAL, max_connection_age=QUICK, max_connection_grace=QUICK, drain_notice=QUICK)
+        async with pair(engine, limits=limits) as it, raw(it, settings={4: 0}) as client:
+            for stream_id, request in ((1, frame(b"9:100000")), (3, frame(b"size:100000"))):
+                path = (COUNT if stream_id == 1 else ECHO).path
+                client.send(client.headers(stream_id, path))
+                client.send(f.DataFrame(stream_id, request, flags=["END_STREAM"]))
+            await eventually(lambda: any(len(c.streams) == 2 for c in it.server._connections))
+            goaway = await client.ended()
+            assert goaway is not None
+            assert goaway.error_code == ErrorCode.NO_ERROR
+            await eventually(lambda: not it.server._connections and not it.server._tasks)
+
+    run(main())
+
+
+def test_local_calls_last_as_long_as_they_like(engine: str) -> None:
+    async def main() -> None:
+        limits = replace(LOCAL, max_connection_age=QUICK, drain_notice=QUICK)
+        async with pair(engine, limits=limits) as it, it.channel.call(CHAT) as call:
+            (connection,) = it.server._connections
+            timer = connection._age_timer
+            await eventually(lambda: connection.draining)
+            assert connection._age_timer is timer  # nothing more is due
+            await call.send(b"still here")
+            assert await call.receive() == b"still here"
 
     run(main())
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from finial.rpc import bidi, client_stream, server_stream, unary
+from finial.rpc import bidi, client_stream, guarded, server_stream, unary
 from finial.rpc.engine import EngineRole, engine_kind, engine_names
 from finial.rpc.engine_h2 import H2Engine
 from finial.rpc.limits import Limits
@@ -19,6 +19,11 @@ def test_a_route_fits_its_method() -> None:
         unary(CHAT, service.echo)
     with pytest.raises(ValueError, match="has to be an `async def`"):
         bidi(CHAT, partial(service.echo, b""))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Chat is a bidi method, not unary"):
+        guarded(CHAT, service.sum)
+    with pytest.raises(ValueError, match="has to be an `async def`"):
+        guarded(ECHO, partial(service.echo, b""))  # type: ignore[arg-type]
+    assert guarded(ECHO, service.sum).guarded
     assert server_stream(COUNT, service.count).method is COUNT
     assert client_stream(SUM, service.sum).method is SUM
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from finial.rpc import Channel, ListenError, Server, Tcp, Unix
+from finial.rpc import LOCAL, Channel, ListenError, Server, Tcp, Unix
 from finial.rpc.sockets import bind
 from support.rpc import ECHO, Service, run
 
 
 def test_the_socket_file_has_its_mode_and_goes_with_the_listener(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    listener = bind(Unix(str(path), 0o700), None)
+    listener = bind(Unix(str(path), 0o700), None, LOCAL)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     listener.close()
     assert not path.exists()
@@ -22,9 +22,9 @@ def test_the_socket_file_has_its_mode_and_goes_with_the_listener(tmp_path: Path)
 
 def test_a_socket_file_that_changed_hands_stays(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    listener = bind(Unix(str(path)), None)
+    listener = bind(Unix(str(path)), None, LOCAL)
     path.rename(tmp_path / "old")
-    other = bind(Unix(str(path)), None)
+    other = bind(Unix(str(path)), None, LOCAL)
     listener.close()
     assert path.exists()
     other.close()
@@ -36,16 +36,16 @@ def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    listener = bind(Unix(str(path)), None)
+    listener = bind(Unix(str(path)), None, LOCAL)
     listener.close()
     listener.socket.close()
 
 
 def test_a_socket_in_use_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    listener = bind(Unix(str(path)), None)
+    listener = bind(Unix(str(path)), None, LOCAL)
     with pytest.raises(ListenError, match="another process does") as refused:
-        bind(Unix(str(path)), None)
+        bind(Unix(str(path)), None, LOCAL)
     assert refused.value.reason.id == "listen-in-use"
     assert path.exists()
     listener.close()
@@ -56,16 +56,16 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("precious")
     with pytest.raises(ListenError, match="a file that is no socket is there"):
-        bind(Unix(str(path)), None)
+        bind(Unix(str(path)), None, LOCAL)
     assert path.read_text() == "precious"
 
 
 def test_paths_that_cannot_be() -> None:
     with pytest.raises(ListenError, match="longer than 107 bytes") as refused:
-        bind(Unix("/tmp/" + "x" * 103), None)
+        bind(Unix("/tmp/" + "x" * 103), None, LOCAL)
     assert refused.value.reason.id == "listen-path"
     with pytest.raises(ListenError, match="No such file or directory"):
-        bind(Unix("/nonexistent/s"), None)
+        bind(Unix("/nonexistent/s"), None, LOCAL)
 
 
 def test_a_socket_that_may_not_be_asked(tmp_path: Path) -> None:
@@ -73,19 +73,19 @@ def test_a_socket_that_may_not_be_asked(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(str(path))
         with pytest.raises(ListenError, match=r"Protocol wrong type|wrong type"):
-            bind(Unix(str(path)), None)
+            bind(Unix(str(path)), None, LOCAL)
 
 
 def test_a_port_in_use_and_an_address_that_is_not_ours() -> None:
-    listener = bind(Tcp("127.0.0.1", 0), None)
+    listener = bind(Tcp("127.0.0.1", 0), None, LOCAL)
     assert isinstance(listener.address, Tcp)
     assert listener.address.port > 0
     with pytest.raises(ListenError, match="the port is in use"):
-        bind(listener.address, None)
+        bind(listener.address, None, LOCAL)
     with pytest.raises(ListenError, match="cannot listen on 192.0.2.1:1: Cannot assign"):
-        bind(Tcp("192.0.2.1", 1), None)
+        bind(Tcp("192.0.2.1", 1), None, LOCAL)
     with pytest.raises(ListenError, match="cannot listen on no.such.host.invalid:1"):
-        bind(Tcp("no.such.host.invalid", 1), None)
+        bind(Tcp("no.such.host.invalid", 1), None, LOCAL)
     listener.close()
     listener.socket.close()
 

@@ -233,4 +233,4 @@ def test_what_one_domain_publishes_keeps_nobody_from_the_others(caplog: pytest.L
         assert peer_id(it.client) == DB
     with shaken(server_context(db(), bundles, ANY_ID), client_context(foreign(), bundles, ANY_ID)) as it:
         assert peer_id(it.server) == FOREIGN
-    assert "OpenSSL cannot read an authority of b.test: nobody below it is trusted" in caplog.messages
+    assert any("OpenSSL cannot read an authority" in message for message in caplog.messages)

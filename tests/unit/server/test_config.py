@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,11 +34,14 @@ attestation = false
 signing = false
 [limits]
 max_connections = 10
+max_connections_per_address = 7
 max_handshakes = 5
 max_concurrent_streams = 20
 max_receive_bytes = "1MiB"
 handshake_timeout = "3s"
 max_connection_age = 0
+max_connection_grace = "7s"
+send_timeout = 0
 [plugins.node_attestors.x509pop]
 ca_bundle_path = "/ca.pem"
 """
@@ -75,11 +79,14 @@ def test_each_setting_is_read_from_a_file(tmp_path: Path) -> None:
         ratelimit_attestation=False,
         ratelimit_signing=False,
         limits_max_connections=10,
+        limits_max_connections_per_address=7,
         limits_max_handshakes=5,
         limits_max_concurrent_streams=20,
         limits_max_receive_bytes=1 << 20,
         limits_handshake_timeout=timedelta(seconds=3),
         limits_max_connection_age=timedelta(0),
+        limits_max_connection_grace=timedelta(seconds=7),
+        limits_send_timeout=timedelta(0),
         shutdown_grace=timedelta(seconds=1),
         log_level="debug",
         log_format="json",
@@ -87,11 +94,17 @@ def test_each_setting_is_read_from_a_file(tmp_path: Path) -> None:
     assert found.agent_svid_ttl == timedelta(seconds=50)
     assert found.limits == Limits(
         max_connections=10,
+        max_connections_per_address=7,
         max_handshakes=5,
         max_concurrent_streams=20,
         max_receive_bytes=1 << 20,
         handshake_timeout=timedelta(seconds=3),
+        max_connection_grace=timedelta(seconds=7),
+        send_timeout=None,
     )
+    for_ever = replace(found, limits_max_connection_grace=timedelta(0), limits_send_timeout=timedelta(1))
+    assert for_ever.limits.max_connection_grace is None
+    assert for_ever.limits.send_timeout == timedelta(1)
 
 
 def test_every_setting_is_in_that_file() -> None:
@@ -118,6 +131,9 @@ def test_svids_that_may_be_cut_short_are_warned_of() -> None:
         ("max_join_token_ttl", "8000000d"),
         ("default_x509_svid_ttl", "0s"),
         ("limits_max_connections", "0"),
+        ("limits_max_connections_per_address", "0"),
+        ("limits_max_connection_grace", "-1s"),
+        ("limits_send_timeout", "-1s"),
         ("limits_max_receive_bytes", "1KiB"),
         ("limits_max_receive_bytes", "1GiB"),
         ("bind", "8081"),

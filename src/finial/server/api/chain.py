@@ -1,22 +1,21 @@
 """What every call passes before its handler sees it: who calls, and whether that role may.
 
 Services declare endpoints; the chain makes routes of them. A handler is told who calls by a `Caller`. Nothing
-that came is decoded before its caller is admitted: four kilobytes of gzip can become two million messages.
+that came is inflated or decoded before its caller is admitted: four kilobytes of gzip can become two million
+messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from finial.core.ids import SpiffeID
-from finial.rpc.method import Method, Route
+from finial.rpc.method import Method, Route, guarded
 from finial.rpc.method import bidi as bidi_route
-from finial.rpc.method import unary as unary_route
 from finial.rpc.peer import Peer
 from finial.rpc.servercall import ServerCall
-from finial.rpc.status import RpcError, StatusCode
 from finial.server.policy import Role
 
 Request = TypeVar("Request")
@@ -96,13 +95,9 @@ def routes(endpoints: Iterable[Endpoint], admission: Admission) -> tuple[Route, 
 def _route(endpoint: Endpoint, admission: Admission) -> Route:
     method, handler = endpoint.method, endpoint.handler
 
-    async def answer(data: bytes, call: ServerCall[Any, Any]) -> object:
+    async def answer(call: ServerCall[Any, Any]) -> object:
         caller = await admission.admit(call.peer, method.path)
-        try:
-            request = method.decode_request(data)
-        except ValueError as error:
-            raise RpcError(StatusCode.INTERNAL, f"the request is malformed: {error}") from error
-        return await handler(request, caller)
+        return await handler(call.request(), caller)
 
     async def converse(call: ServerCall[Any, Any]) -> None:
         caller = await admission.admit(call.peer, method.path)
@@ -110,4 +105,4 @@ def _route(endpoint: Endpoint, admission: Admission) -> Route:
 
     if endpoint.stream:
         return bidi_route(method, converse)
-    return unary_route(replace(method, decode_request=bytes), answer)
+    return guarded(method, answer)

@@ -6,12 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hyperframe import frame as f
 
-from finial.rpc import Channel, Peer, RpcError, Server, StatusCode
+from finial.rpc import Channel, MethodKind, Peer, RpcError, Server, StatusCode
 from finial.server.api import chain
 from finial.server.api.chain import Caller
 from finial.server.policy import Role
-from support.rpc import ECHO, run, socket_path
+from support.raw import compressed, raw
+from support.rpc import ECHO, ENGINES, method, pair, run, socket_path
+
+GATED = method("Gated", MethodKind.UNARY)
 
 
 class _Door:
@@ -51,6 +55,32 @@ def test_a_caller_that_is_not_admitted_has_nothing_decoded() -> None:
     assert decoded == []
     assert run(_call(_Door(opens=True), decode, b"request")) == b"REQUEST"
     assert decoded == [b"request"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("opens", [False, True])
+def test_a_caller_that_is_not_admitted_has_nothing_inflated(
+    engine: str, opens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inflated: list[bytes] = []
+
+    def inflate(data: bytes, most: int) -> bytes:
+        inflated.append(data)
+        return b"inflated"
+
+    async def answer(request: bytes, caller: Caller) -> bytes:
+        return request
+
+    async def main() -> None:
+        routes = chain.routes([chain.unary(GATED, answer)], _Door(opens=opens))
+        async with pair(engine, routes=routes) as it, raw(it) as client:
+            message = f.DataFrame(1, compressed(bytes(1_000_000)), flags=["END_STREAM"])
+            client.send(client.headers(1, GATED.path, {"grpc-encoding": "gzip"}), message)
+            assert ("grpc-status" in await client.status()) is not opens
+
+    monkeypatch.setattr("finial.rpc.framing.inflate", inflate)
+    run(main())
+    assert len(inflated) == opens
 
 
 def test_a_request_that_is_malformed_is_refused_once_its_caller_is_admitted() -> None:
