@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,13 +59,6 @@ def spire_server() -> Path:
 def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
     """Certificates for the whole run."""
     return PKI.make(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-def sockets() -> Iterator[Path]:
-    """A folder with a path short enough for socket files."""
-    with tempfile.TemporaryDirectory(prefix="finial-") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(params=["ngh2", "h2"])
