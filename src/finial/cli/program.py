@@ -33,18 +33,23 @@ def run(words: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_output_up()  # whoever read it has seen enough
         return FAILED
     except OSError as error:
         if error.filename is not None:
             return _failed(error, debug=invocation.debug)
         # Files and sockets have errors of ours; what is left is where the output goes.
         sys.stderr.write(f"finial: error: cannot write the output: {error.strerror or error}\n")
+        _give_output_up()
         return FAILED
     except Exception as error:  # noqa: BLE001 - the operator gets a line, whatever it is
         return _failed(error, debug=invocation.debug)
     return code if isinstance(code, int) else 0
+
+
+def _give_output_up() -> None:
+    """Let what is still unwritten go nowhere: Python would try once more at its exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _misused(error: click.UsageError) -> int:

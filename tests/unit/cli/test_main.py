@@ -161,8 +161,9 @@ def _in_a_shell(command: str, **environ: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_an_output_that_cannot_be_written_is_named() -> None:
-    done = _in_a_shell("--version > /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # it fails at the end, or at once
+def test_an_output_that_cannot_be_written_is_named(unbuffered: str) -> None:
+    done = _in_a_shell("--version > /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stderr) == (
         1,
         "finial: error: cannot write the output: No space left on device\n",
