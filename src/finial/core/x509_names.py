@@ -31,6 +31,7 @@ _EVALUATED = (
 _URI_SUBTREE = re.compile(r"[a-z0-9._-]+", re.IGNORECASE | re.ASCII)
 _DNS_SUBTREE = re.compile(r"[a-z0-9._-]*", re.IGNORECASE | re.ASCII)
 _URI_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#:]+)")
+_NETWORKS = (ipaddress.IPv4Network, ipaddress.IPv6Network)  # a single address is no subtree
 
 
 def names_of(certificate: Certificate, *, subject: bool) -> tuple[x509.GeneralName, ...]:
@@ -99,8 +100,7 @@ def within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
             return (not at or local == wanted) and _host_within(mail_host.lower(), mail_base.lower())
         case x509.IPAddress(), x509.IPAddress():
             network = subtree.value
-            if isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network):
-                return name.value in network
+            return isinstance(network, _NETWORKS) and name.value in network
         case x509.DirectoryName(), x509.DirectoryName():
             base_names = _folded(subtree.value)
             return _folded(name.value)[: len(base_names)] == base_names
