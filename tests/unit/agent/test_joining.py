@@ -160,6 +160,7 @@ def test_a_server_that_comes_in_time_is_joined() -> None:
                 await w.tick()
             await w.server.start()
             await running.synced()
+            assert w.server.calls["AttestAgent"] == 1
             await running.stop()
 
     run(main())
