@@ -37,13 +37,13 @@ class ClientConnection(Connection):
         channel: Whose connection it is.
     """
 
-    __slots__ = ("_slots", "_target", "_why", "draining", "gone", "ready", "rejection")
+    __slots__ = ("_slots", "_target", "_why", "gone", "leaving", "ready", "rejection")
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel.engine, channel.handshakes, channel.tls)
         self.ready: asyncio.Future[None] = self.loop.create_future()
         self.gone: asyncio.Future[None] = self.loop.create_future()
-        self.draining = False
+        self.leaving: asyncio.Future[None] = self.loop.create_future()  # done when no more calls are wanted
         self.rejection: RpcError | None = None  # the server ended the connection for a fault of ours
         self._target = channel.target
         self._why = ""
@@ -65,7 +65,7 @@ class ClientConnection(Connection):
 
     def lost(self) -> None:
         """The connection is gone."""
-        self.draining = True
+        self._drain()
         if not self.ready.done():
             why = self._why or "closed by the server during the handshake"
             text = f"cannot connect to {self._target}: {why}"
@@ -88,7 +88,7 @@ class ClientConnection(Connection):
 
     def on_goaway(self, last_stream_id: int, error_code: int, debug: bytes) -> None:
         """The server wants no more calls here; those that it will not serve fail, the others go on."""
-        self.draining = True
+        self._drain()
         text = debug.decode("utf-8", "replace")
         if error_code != ErrorCode.NO_ERROR:
             self._why = text or f"the server ended it (HTTP/2 error {error_code:#x})"
@@ -111,6 +111,15 @@ class ClientConnection(Connection):
         self._let_in()
         if self.draining and not self.streams:
             self.loop.call_soon(self.close)
+
+    @property
+    def draining(self) -> bool:
+        """Whether new calls have to go elsewhere."""
+        return self.leaving.done()
+
+    def _drain(self) -> None:
+        if not self.leaving.done():
+            self.leaving.set_result(None)
 
     def _let_in(self) -> None:
         free = len(self._slots) if self.draining else self.engine.peer_max_streams - len(self.streams)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Generic
 
 from finial.rpc.engine import EngineError, Headers, StreamGoneError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from finial.rpc.client import ClientConnection
 
 _CLOCK_SLACK_SECONDS = 0.02
+_PUSHBACK_DIGITS = 9
 _ENCODINGS = frozenset({b"identity", b"gzip"})
 
 
@@ -27,7 +29,9 @@ class ClientCall(Stream, Generic[Request, Reply]):
     Leaving the block before the status has arrived cancels the call.
     """
 
-    __slots__ = ("_deadline", "_done", "_method", "_timer", "initial_metadata", "trailing_metadata")
+    __slots__ = (
+        "_deadline", "_done", "_method", "_timer", "initial_metadata", "leaving", "trailing_metadata"
+    )  # fmt: skip
 
     def __init__(self, connection: ClientConnection, method: Method[Request, Reply]) -> None:
         super().__init__(connection, 0)
@@ -35,6 +39,8 @@ class ClientCall(Stream, Generic[Request, Reply]):
         """What came with the response's headers; None before they arrived."""
         self.trailing_metadata: Metadata | None = None
         """What came with the status; None before it arrived."""
+        self.leaving = connection.leaving
+        """Done when the server wants no more calls on this connection; to be waited for, never cancelled."""
         self._method = method
         self._deadline: float | None = None
         self._done = False
@@ -253,4 +259,11 @@ def _status(fields: dict[bytes, bytes]) -> RpcError | None:
         decoded = None if details is None else decode_bin(details)
     except RpcError:
         decoded = None  # the status matters more than its details
-    return RpcError(code, decode_message(fields.get(b"grpc-message", b"")), details=decoded)
+    message = decode_message(fields.get(b"grpc-message", b""))
+    return RpcError(code, message, details=decoded, retry_after=_pushback(fields))
+
+
+def _pushback(fields: dict[bytes, bytes]) -> timedelta | None:
+    """How long the server asks to wait; a negative number, which forbids retries, is for others to heed."""
+    raw = fields.get(b"grpc-retry-pushback-ms", b"")
+    return timedelta(milliseconds=int(raw)) if raw.isdigit() and len(raw) <= _PUSHBACK_DIGITS else None

@@ -88,6 +88,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         """
         if self._metadata is None:
             self._metadata = decode_metadata(self._headers)
+            self._headers = ()  # a stream that lasts for days keeps neither
         return self._metadata
 
     def request(self) -> Request:
@@ -99,6 +100,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         data = self.take()
         if data is None:
             raise self.failure or RpcError(StatusCode.CANCELLED, "the call has ended")
+        self.forget()  # nothing more can come, and a stream may last for days
         return self._decode(data)
 
     async def receive(self) -> Request | None:
@@ -349,6 +351,9 @@ class ServerCall(Stream, Generic[Request, Reply]):
             if error.details is not None and len(error.details) <= _LONGEST_DETAILS:
                 trailers += encode_metadata([("status-details-bin", error.details)])
                 trailers[-1] = (b"grpc-status-details-bin", trailers[-1][1])
+            if error.retry_after is not None:
+                pause = max(round(error.retry_after.total_seconds() * 1_000), 0)
+                trailers.append((b"grpc-retry-pushback-ms", b"%d" % pause))
             if code is StatusCode.UNIMPLEMENTED:
                 trailers.append((b"grpc-accept-encoding", ACCEPTED_ENCODINGS))
         return (*trailers, *encode_metadata(self.trailing_metadata))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import IntEnum
 
 from finial.core.errors import FinialError, Kind, Reason
@@ -78,15 +79,24 @@ class RpcError(FinialError):
         message: One line for people; travels as `grpc-message`.
         details: A serialised `google.rpc.Status` for `grpc-status-details-bin`; None sends none.
         unprocessed: The peer certainly did nothing with the call, so it may be sent again as it was.
+        retry_after: How long the server asks to wait before the next try; travels as
+            `grpc-retry-pushback-ms`. None when it does not ask.
     """
 
     def __init__(
-        self, code: StatusCode, message: str, *, details: bytes | None = None, unprocessed: bool = False
+        self,
+        code: StatusCode,
+        message: str,
+        *,
+        details: bytes | None = None,
+        unprocessed: bool = False,
+        retry_after: timedelta | None = None,
     ) -> None:
         super().__init__(_REASON_OF_CODE[code], message)
         self.code = code
         self.details = details
         self.unprocessed = unprocessed
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"

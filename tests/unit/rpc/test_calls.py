@@ -107,6 +107,23 @@ def test_errors_carry_code_text_and_details(engine: str) -> None:
     run(main())
 
 
+def test_errors_may_ask_for_a_pause(engine: str) -> None:
+    busy = method("Busy", MethodKind.UNARY)
+
+    def refuse(request: bytes, call: object) -> bytes:
+        pause = timedelta(seconds=float(request)) if request else None
+        raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "busy", retry_after=pause)
+
+    async def main() -> None:
+        async with pair(engine, routes=[unary(busy, refuse)]) as it:
+            for asked, told in ((b"2.5", timedelta(seconds=2.5)), (b"-3", timedelta(0)), (b"", None)):
+                with pytest.raises(RpcError) as failed:
+                    await it.channel.unary(busy, asked)
+                assert failed.value.retry_after == told
+
+    run(main())
+
+
 def test_a_handler_that_breaks_tells_the_log_and_not_the_caller(
     engine: str, caplog: pytest.LogCaptureFixture
 ) -> None:

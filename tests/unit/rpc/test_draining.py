@@ -65,6 +65,18 @@ def test_stopping_cuts_calls_that_never_end(engine: str) -> None:
     run(main())
 
 
+def test_a_call_tells_when_its_connection_is_gone(engine: str) -> None:
+    async def main() -> None:
+        async with pair(engine) as it, it.channel.call(HANG) as call:
+            (connection,) = it.channel._connections
+            connection.abort()
+            await call.leaving
+            with pytest.raises(RpcError, match="lost"):
+                await call.receive()
+
+    run(main())
+
+
 def test_stopping_does_not_wait_for_peers_without_calls(engine: str) -> None:
     async def main() -> None:
         async with pair(engine) as it:
@@ -80,7 +92,9 @@ def test_an_old_connection_is_drained_and_calls_move_to_a_new_one(engine: str) -
         limits = replace(LOCAL, max_connection_age=QUICK, drain_notice=timedelta(milliseconds=5))
         async with pair(engine, limits=limits) as it, it.channel.call(CHAT) as call:
             (first,) = it.channel._connections
-            await eventually(lambda: first.draining)
+            assert not call.leaving.done()
+            await call.leaving
+            assert first.draining
             assert await it.channel.unary(ECHO, b"elsewhere") == b"elsewhere"
             assert len(it.channel._connections) == 2
             await call.send(b"still here")

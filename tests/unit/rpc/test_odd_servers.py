@@ -116,6 +116,30 @@ def test_trailers_alone_carry_the_error(engine: str) -> None:
     expect_failure(engine, script, StatusCode.NOT_FOUND, "no such")
 
 
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        ("1500", timedelta(seconds=1.5)),
+        ("0", timedelta(0)),
+        ("-1", None),
+        ("soon", None),
+        ("9" * 10, None),
+        ("", None),
+    ],
+)
+def test_a_server_may_ask_for_a_pause(engine: str, told: str, heard: timedelta | None) -> None:
+    def script(peer: Peer, stream: int) -> Iterable[f.Frame]:
+        fields = {"grpc-status": "8", "grpc-retry-pushback-ms": told}
+        yield peer.headers(stream, OK | fields, end=True)
+
+    async def use(channel: Channel, peer: Peer) -> None:
+        with pytest.raises(RpcError) as failed:
+            await channel.unary(ECHO, b"x")
+        assert failed.value.retry_after == heard
+
+    against(engine, script, use)
+
+
 def test_unreadable_details_do_not_hide_the_status(engine: str) -> None:
     def script(peer: Peer, stream: int) -> Iterable[f.Frame]:
         fields = {"grpc-status": "7", "grpc-message": "no", "grpc-status-details-bin": "!", "x-bin": "!"}
