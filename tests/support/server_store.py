@@ -45,10 +45,10 @@ async def opened(
     epoch = database.prepare(engine, path, domain, chance=FixedChance())
     clock = clock or ManualClock()
     store, index = Store(engine, server="server", clock=clock), Index(domain)
-    store.start(index.apply)
+    store.start(index.apply, index.reload)
     try:
         found = await store.write(snapshot.read)
-        index.load(found.entries, found.nodes, found.bundles)
+        index.load(found)
         yield Stored(store, index, clock, epoch)
     finally:
         await store.close()

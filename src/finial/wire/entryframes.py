@@ -163,16 +163,16 @@ def revisions_reply(entries: Iterable[Revised], *, more: bool = False) -> bytes:
 def _joined(tag: int, pieces: Iterable[bytes]) -> bytes:
     parts: list[bytes] = []
     for piece in pieces:
-        parts += (_head(tag, len(piece)), piece)
+        parts += (head(tag, len(piece)), piece)
     return b"".join(parts)
 
 
 @lru_cache(maxsize=4096)
-def _head(tag: int, size: int) -> bytes:
+def head(tag: int, size: int) -> bytes:
     """The tag and the length before a field."""
-    head = bytearray([tag])
+    written = bytearray([tag])
     while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
+        written.append(size & 0x7F | 0x80)
         size >>= 7
-    head.append(size)
-    return bytes(head)
+    written.append(size)
+    return bytes(written)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from finial.runtime.clock import Clock
 from finial.server.api.chain import Caller
 from finial.server.index.index import Index
+from finial.server.index.subscriptions import Cursor, Subscription
 from finial.server.store.records import EntryRecord
-
-_FRESH_SECONDS: Final = 1.0
-"""An entry that ends is noticed within this; whatever else changes is noticed at once."""
 
 
 class Authorized:
-    """Answers for one call; finds the entries anew only when that can make a difference.
-
-    A large set costs many milliseconds of the loop, and a caller can ask often in one call.
+    """Answers for one call. Each answer is given anew, and only to a caller that would still be admitted.
 
     Args:
         caller: An agent.
@@ -29,20 +25,93 @@ class Authorized:
         self._caller = caller
         self._index = index
         self._clock = clock
-        self._found: Mapping[str, EntryRecord] = {}
-        self._version = -1
-        self._at = 0.0
 
-    def __call__(self) -> Mapping[str, EntryRecord]:
-        """What it may serve now, by id.
+    def check(self) -> float:
+        """The time, Unix seconds, if the caller may be answered now.
 
         Raises:
             RpcError: PERMISSION_DENIED, it has been banned, evicted, or its SVID has expired.
         """
         self._caller.recheck()
-        now = self._clock.monotonic()
-        if self._version != self._index.version or now - self._at >= _FRESH_SECONDS:
-            moment = self._clock.now().timestamp()
-            self._found = self._index.authorized(self._caller.agent_id.text, moment)
-            self._version, self._at = self._index.version, now
-        return self._found
+        return self._clock.now().timestamp()
+
+    def records(self) -> Iterator[EntryRecord]:
+        """What it may serve now, each entry once; to be used up before others have their turn.
+
+        Raises:
+            RpcError: As `check`.
+        """
+        return self._index.authorized(self._caller.agent_id.text, self.check())
+
+    @contextmanager
+    def walk(self) -> Iterator[Walk]:
+        """What it may serve, page after page, while others have their turns.
+
+        It is walked over where it is: a copy for each of a thousand agents that take their time would be too
+        much. What changes behind a walk's back is found at its end.
+        """
+        subscription = self._index.watch(self._caller.agent_id.text, _nobody_waits)
+        try:
+            yield Walk(self, self._index, subscription)
+        finally:
+            subscription.close()
+
+
+class Walk:
+    """A walk over what an agent may serve.
+
+    Args:
+        authorized: Says when the caller may be answered.
+        index: Has the entries.
+        subscription: The agent's, new.
+    """
+
+    def __init__(self, authorized: Authorized, index: Index, subscription: Subscription) -> None:
+        self._authorized = authorized
+        self._index = index
+        self._subscription = subscription
+        self._cursor: Cursor | None = None
+        self._late: Sequence[str] = ()  # what has changed since the walk was there, or may have
+
+    def page(self, limit: int) -> tuple[Sequence[EntryRecord], bool]:
+        """The next entries, and whether others follow.
+
+        Each is in some page as it is when the walk ends; one that changes meanwhile may be in two.
+
+        Args:
+            limit: How many at most.
+
+        Raises:
+            RpcError: As `Authorized.check`.
+        """
+        self._look()
+        if self._late:
+            asked = map(self._subscription.get, self._late[:limit])
+            found: Sequence[EntryRecord] = [record for record in asked if record is not None]
+            self._late = self._late[limit:]
+        else:
+            found, self._cursor = self._subscription.page(self._cursor, limit)
+            if self._cursor is not None:
+                return found, True
+        if self._late:
+            return found, True
+        dirty = self._subscription.drain()
+        self._late = dirty.entries
+        # Of what has changed too much the walk goes over all again.
+        return found, bool(self._late) or dirty.overflow
+
+    def get(self, entry_id: str) -> EntryRecord | None:
+        """The entry with this id, if the agent may serve it now.
+
+        Raises:
+            RpcError: As `Authorized.check`.
+        """
+        self._look()
+        return self._subscription.get(entry_id)
+
+    def _look(self) -> None:
+        self._index.expire(self._authorized.check())
+
+
+def _nobody_waits() -> None:
+    """A walk looks for changes by itself."""

@@ -17,10 +17,10 @@ from finial.server.api.authorized import Authorized
 from finial.server.api.chain import Caller, Endpoint, bidi, unary
 from finial.server.api.entryfilter import EntryFilter
 from finial.server.api.replies import encoded, failure, invalid, named, random_id
-from finial.server.api.slices import Slices, each, parts
+from finial.server.api.slices import Slices, parts
 from finial.server.index.index import Index
 from finial.server.store import entries
-from finial.server.store.entries import EntryExistsError
+from finial.server.store.entries import EntryExistsError, Revision
 from finial.server.store.errors import MissingError
 from finial.server.store.records import EntryRecord
 from finial.server.store.writer import Store
@@ -30,6 +30,10 @@ from finial.wire.gen import spire_api_types as types
 from finial.wire.paging import Page
 
 _log = logging.getLogger("finial.server")
+
+_PART = 500  # entries that are encoded between two looks at the time
+
+_GONE = MissingError("entry not found")
 
 _Created = entry_pb.BatchCreateEntryResponse.Result
 _Updated = entry_pb.BatchUpdateEntryResponse.Result
@@ -125,17 +129,12 @@ class EntryService:
         input_mask = request.input_mask if request.HasField("input_mask") else None
         trust_domain = self._index.trust_domain
 
-        async def update(message: types.Entry) -> EntryRecord | FinialError:
-            try:
-                return await self._store.write(
-                    lambda tx: entries.revise(
-                        tx, message.id, lambda old: _changed(old, message, input_mask, trust_domain)
-                    )
-                )
-            except FinialError as error:
-                return error
+        def change(message: types.Entry) -> tuple[str, Revision]:
+            return message.id, lambda old: _changed(old, message, input_mask, trust_domain)
 
-        outcomes = await each(request.entries, update)
+        outcomes: list[EntryRecord | FinialError] = []
+        for part in parts(request.entries):
+            outcomes += await self._revise([change(message) for message in part])
         mask = masks.output_mask(request)
         response = entry_pb.BatchUpdateEntryResponse(results=[_updated(each, mask) for each in outcomes])
         _note("entries updated", [result.status for result in response.results], caller)
@@ -145,17 +144,9 @@ class EntryService:
         self, request: entry_pb.BatchDeleteEntryRequest, caller: Caller
     ) -> entry_pb.BatchDeleteEntryResponse:
         """Delete entries; each item succeeds or fails on its own."""
-
-        async def delete(entry_id: str) -> types.Status:
-            if not entry_id:
-                return statuses.status(StatusCode.INVALID_ARGUMENT, "missing entry ID")
-            try:
-                await self._store.write(lambda tx: entries.remove(tx, entry_id))
-            except FinialError as error:
-                return failure(error, "failed to delete entry")
-            return statuses.ok()
-
-        outcomes = await each(request.ids, delete)
+        outcomes: list[types.Status] = []
+        for part in parts(request.ids):
+            outcomes += await self._delete(part)
         results = [
             _Deleted(status=status, id=entry_id)
             for status, entry_id in zip(outcomes, request.ids, strict=True)
@@ -169,7 +160,14 @@ class EntryService:
         """All entries that the calling agent may serve, in one message."""
         form = entryframes.former(masks.output_mask(request))
         authorized = Authorized(caller, self._index, self._clock)
-        return entryframes.authorized_reply(map(form, authorized().values()))
+        records = list(authorized.records())
+        pieces, slices = [], Slices(self._clock, look_every=1)
+        for at in range(0, len(records), _PART):
+            pieces.append(entryframes.authorized_reply(map(form, records[at : at + _PART])))
+            if slices.over():
+                await slices.turn()
+        authorized.check()
+        return b"".join(pieces)  # encoded messages in sequence are one with the items of all
 
     async def sync_authorized(self, call: entrysync.SyncCall, caller: Caller) -> None:
         """What the calling agent may serve, in pages, and only what it does not have."""
@@ -204,6 +202,24 @@ class EntryService:
         except FinialError as error:  # of the database: it took none of them
             return [error] * len(wanted)
 
+    async def _revise(self, wanted: Sequence[tuple[str, Revision]]) -> Sequence[EntryRecord | FinialError]:
+        try:
+            return await self._store.write(lambda tx: entries.revise_all(tx, wanted))
+        except FinialError as error:  # of the database: it took none of them
+            return [error] * len(wanted)
+
+    async def _delete(self, ids: Sequence[str]) -> Sequence[types.Status]:
+        named = tuple(entry_id for entry_id in ids if entry_id)
+        try:
+            left = set(await self._store.write(lambda tx: entries.remove_all(tx, named)))
+        except FinialError as error:
+            return [_deleted(entry_id, error) for entry_id in ids]
+        outcomes = []
+        for entry_id in ids:
+            outcomes.append(_deleted(entry_id, None if entry_id in left else _GONE))
+            left.discard(entry_id)  # named twice, it is not there the second time
+        return outcomes
+
 
 def _read(message: types.Entry, trust_domain: TrustDomain) -> RegistrationEntry:
     """The entry that a caller describes; what only the server says of an entry is passed over."""
@@ -230,6 +246,12 @@ def _created(
             status = statuses.status(StatusCode.ALREADY_EXISTS, outcome.message)
             return _Created(status=status, entry=_shown(existing, mask))
     return _Created(status=failure(outcome, "failed to create entry"))
+
+
+def _deleted(entry_id: str, error: FinialError | None) -> types.Status:
+    if not entry_id:
+        return statuses.status(StatusCode.INVALID_ARGUMENT, "missing entry ID")
+    return statuses.ok() if error is None else failure(error, "failed to delete entry")
 
 
 def _updated(outcome: EntryRecord | FinialError, mask: types.EntryMask | None) -> _Updated:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TypeVar
 
 from finial.core.errors import FinialError
@@ -47,10 +46,7 @@ class EntryFilter:
             entries: All of them.
             after: Row number of the last one that has been looked at.
         """
-        if not self.parent_id:
-            return entries.after(after)
-        below = (record for record in entries.below(self.parent_id) if record.seq > after)
-        return sorted(below, key=attrgetter("seq"))
+        return entries.below(self.parent_id, after) if self.parent_id else entries.after(after)
 
     def wants(self, record: EntryRecord) -> bool:
         """Whether an entry that `rows` gave is wanted."""

@@ -6,15 +6,16 @@ asks for those entries that it lacks. Agents end the call by cancelling it when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Final, TypeVar
 
 from finial.rpc.servercall import ServerCall
 from finial.runtime.clock import Clock
+from finial.server.api.authorized import Authorized
 from finial.server.api.patience import within
 from finial.server.api.replies import invalid
-from finial.server.store.records import EntryRecord
 from finial.wire import entryframes, masks
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_types as types
@@ -30,7 +31,6 @@ PATIENCE: Final = timedelta(minutes=1)
 """How long an agent may say nothing, or not read; those of SPIRE give themselves half of it for it all."""
 
 SyncCall = ServerCall[entry_pb.SyncAuthorizedEntriesRequest, entry_pb.SyncAuthorizedEntriesResponse]
-Authorized = Callable[[], Mapping[str, EntryRecord]]
 
 _T = TypeVar("_T")
 
@@ -40,8 +40,7 @@ async def serve(call: SyncCall, authorized: Authorized, clock: Clock) -> None:
 
     Args:
         call: With the agent.
-        authorized: What it may serve now, by id. Asked again for each request: what is gone meanwhile is not
-            sent. Raises the RpcError that ends the call once the agent would not be admitted any more.
+        authorized: What it may serve. Asked again for each request: what is gone meanwhile is not sent.
         clock: Measures how long the agent says nothing, or does not read.
 
     Raises:
@@ -56,22 +55,24 @@ async def serve(call: SyncCall, authorized: Authorized, clock: Clock) -> None:
         await within(clock, PATIENCE, call.send_encoded(reply))
 
     form = entryframes.former(_mask(await receive()))
-    records = tuple(authorized().values())
+    records = list(islice(authorized.records(), PAGE + 1))
     if len(records) <= PAGE:
         forms = [form(record) for record in records]
         if sum(map(len, forms)) <= PAGE_BYTES:
             await send(entryframes.sync_reply(forms))
             return
-    for revisions, more in _with_more(_cut(records)):
-        await send(entryframes.revisions_reply(revisions, more=more))
-    while (request := await receive()) is not None:
-        if len(request.ids) > MOST_ASKED:
-            raise invalid(f"{len(request.ids)} ids in one request, at most {MOST_ASKED}")
-        current = authorized()
-        wanted = (current.get(entry_id) for entry_id in dict.fromkeys(request.ids))
-        pages = _filled(form(record) for record in wanted if record is not None)
-        for page, more in _with_more(pages):
-            await send(entryframes.sync_reply(page, more=more))
+    with authorized.walk() as walk:
+        more = True
+        while more:
+            revisions, more = walk.page(PAGE)
+            await send(entryframes.revisions_reply(revisions, more=more))
+        while (request := await receive()) is not None:
+            if len(request.ids) > MOST_ASKED:
+                raise invalid(f"{len(request.ids)} ids in one request, at most {MOST_ASKED}")
+            wanted = map(walk.get, dict.fromkeys(request.ids))
+            pages = _filled(form(record) for record in wanted if record is not None)
+            for page, following in _with_more(pages):
+                await send(entryframes.sync_reply(page, more=following))
 
 
 def _mask(first: entry_pb.SyncAuthorizedEntriesRequest | None) -> types.EntryMask | None:
@@ -83,11 +84,6 @@ def _mask(first: entry_pb.SyncAuthorizedEntriesRequest | None) -> types.EntryMas
     if mask is not None and not mask.revision_number:
         raise invalid("revision number cannot be masked")
     return mask
-
-
-def _cut(records: Sequence[EntryRecord]) -> Iterator[Sequence[EntryRecord]]:
-    for at in range(0, len(records), PAGE):
-        yield records[at : at + PAGE]
 
 
 def _filled(forms: Iterable[bytes]) -> Iterator[Sequence[bytes]]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from sqlalchemy import delete, insert, select
 
 from finial.core.bundle import Bundle
 from finial.core.ids import TrustDomain
 from finial.core.x509cert import Certificate
-from finial.server.ca.journal import SlotRow
+from finial.server.ca.journal import SlotRow, Written
+from finial.server.ca.orders import authority_id_of, not_ours, published
 from finial.server.store import bundles
 from finial.server.store.schema import AUTHORITIES
-from finial.server.store.writer import Store, Tx
+from finial.server.store.transaction import Tx
+from finial.server.store.writer import Store
 
 
 class SQLJournal:
@@ -25,8 +30,8 @@ class SQLJournal:
         self._store = store
         self._trust_domain = trust_domain
 
-    async def load(self) -> tuple[SlotRow, ...]:
-        """Every row, at most one for each slot."""
+    async def load(self) -> Written:
+        """Everything, as it is at one moment."""
         return await self._store.write(self._load)
 
     async def prepare(self, row: SlotRow, authority: bytes) -> None:
@@ -49,9 +54,32 @@ class SQLJournal:
 
         await self._store.write(work)
 
-    def _load(self, tx: Tx) -> tuple[SlotRow, ...]:
+    async def taint(self, authority_id: str) -> None:
+        """Mark the authority in the own bundle as one to rotate away from."""
+        await self._revise(authority_id, _with_taint)
+
+    async def revoke(self, authority_id: str) -> None:
+        """Take the authority out of the own bundle; its row, if it has one, stays."""
+        await self._revise(authority_id, _without)
+
+    async def _revise(self, authority_id: str, change: Callable[[Bundle, str], Bundle]) -> None:
+        def work(tx: Tx) -> None:
+            if authority_id in self._neighbours(tx):
+                raise not_ours(authority_id)
+            bundles.revise(tx, self._trust_domain.name, lambda bundle: change(bundle, authority_id))
+
+        await self._store.write(work)
+
+    def _neighbours(self, tx: Tx) -> frozenset[str]:
+        """The IDs of what is in the slots of other servers with this database."""
+        theirs = select(AUTHORITIES.c.certificate).where(AUTHORITIES.c.server != self._store.server)
+        found = tx.sql.execute(theirs).scalars()
+        return frozenset(authority_id_of(Certificate.parse(der, "authority")) for der in found)
+
+    def _load(self, tx: Tx) -> Written:
         mine = select(AUTHORITIES).where(AUTHORITIES.c.server == self._store.server)
-        return tuple(
+        record = bundles.find(tx, self._trust_domain.name)
+        rows = tuple(
             SlotRow(
                 slot=row.slot,
                 status=row.status,
@@ -62,6 +90,7 @@ class SQLJournal:
             )
             for row in tx.sql.execute(mine.order_by(AUTHORITIES.c.slot))
         )
+        return Written(rows, None if record is None else record.bundle)
 
     def _put(self, tx: Tx, row: SlotRow) -> None:
         same = (AUTHORITIES.c.server == self._store.server) & (AUTHORITIES.c.slot == row.slot)
@@ -76,3 +105,13 @@ class SQLJournal:
             "activated_at": row.activated_at,
         }
         tx.sql.execute(insert(AUTHORITIES).values(values))
+
+
+def _with_taint(bundle: Bundle, authority_id: str) -> Bundle:
+    return replace(bundle, tainted=bundle.tainted.union(published(bundle, authority_id)))
+
+
+def _without(bundle: Bundle, authority_id: str) -> Bundle:
+    gone = published(bundle, authority_id)
+    kept = tuple(each for each in bundle.x509_authorities if each not in gone)
+    return replace(bundle, x509_authorities=kept)

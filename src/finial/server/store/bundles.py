@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -12,7 +12,7 @@ from finial.core.x509cert import Certificate
 from finial.server.store.errors import MissingError
 from finial.server.store.records import BundleRecord, ChangeKind
 from finial.server.store.schema import BUNDLES
-from finial.server.store.writer import Tx
+from finial.server.store.transaction import Tx
 from finial.wire import bundles as wire
 
 _MAX_REVISION = (1 << 63) - 1
@@ -21,6 +21,12 @@ _MAX_REVISION = (1 << 63) - 1
 def all_bundles(connection: Connection) -> Iterator[BundleRecord]:
     """Every bundle, in the order of creation."""
     yield from map(_record, connection.execute(select(BUNDLES).order_by(BUNDLES.c.seq)))
+
+
+def present(connection: Connection, trust_domains: Sequence[str]) -> Iterator[BundleRecord]:
+    """The bundles of these trust domains, as far as there are any; no more than one IN takes."""
+    asked = select(BUNDLES).where(BUNDLES.c.trust_domain.in_(trust_domains))
+    yield from map(_record, connection.execute(asked))
 
 
 def find(tx: Tx, trust_domain: str) -> BundleRecord | None:
@@ -63,7 +69,10 @@ def put(tx: Tx, bundle: Bundle, data: bytes) -> BundleRecord:
 
 
 def revise(tx: Tx, trust_domain: str, change: Callable[[Bundle], Bundle]) -> BundleRecord:
-    """Change the own bundle; the sequence number rises by one if anything differs.
+    """Change the own bundle; the sequence number rises by one if what others are told differs.
+
+    A taint is for agents alone. Those of SPIRE let go of what is tainted before they have had it renewed:
+    with another number at the same time, they would tell their workloads that these are nobody any more.
 
     Raises:
         MissingError: There is none.
@@ -72,7 +81,8 @@ def revise(tx: Tx, trust_domain: str, change: Callable[[Bundle], Bundle]) -> Bun
     bundle = change(old.bundle)
     if bundle.same_content(old.bundle):
         return old
-    bundle = replace(bundle, sequence=old.bundle.sequence + 1)
+    if not bundle.same_content(replace(old.bundle, tainted=bundle.tainted)):
+        bundle = replace(bundle, sequence=old.bundle.sequence + 1)
     return put(tx, bundle, wire.revised(old.data, bundle))
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
@@ -19,9 +19,11 @@ from finial.runtime.chance import Chance
 from finial.server.store import errors
 from finial.server.store.errors import StoreError
 from finial.server.store.schema import HEAD, META, METADATA
+from finial.server.store.transaction import Tx
 
 _EPOCH_BYTES = 16
 _PRIVATE = 0o600
+_EPOCH = "epoch"  # of META
 _VERSION_TABLE = "alembic_version"
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
@@ -112,13 +114,34 @@ def prepare(engine: Engine, path: Path, trust_domain: TrustDomain, *, chance: Ch
         with engine.begin() as connection:
             meta = {row.name: row.value for row in connection.execute(select(META))}
     found = meta.get("trust_domain")
-    if found is None or "epoch" not in meta:
+    if found is None or _EPOCH not in meta:
         raise StoreError(errors.DAMAGED, f"the database {path} does not say whose it is", subject=str(path))
     if found != trust_domain.name:
         message = f"the database {path} belongs to trust domain {found}, not {trust_domain}"
         raise StoreError(errors.FOREIGN, message, subject=str(path))
-    epoch: str = meta["epoch"]
-    return epoch
+    known: str = meta[_EPOCH]
+    return known
+
+
+def epoch(connection: Connection) -> str:
+    """The epoch that the database is in."""
+    found: str = connection.execute(select(META.c.value).where(META.c.name == _EPOCH)).scalar_one()
+    return found
+
+
+def renew_epoch(tx: Tx, *, chance: Chance) -> str:
+    """Begin a new epoch: from now on no cursor from before means anything here.
+
+    It is written down, and no index is told of it: the caller hands it to its own.
+
+    Args:
+        tx: The transaction.
+        chance: Draws it.
+    """
+    drawn = chance.token(_EPOCH_BYTES).hex()
+    tx.sql.execute(update(META).where(META.c.name == _EPOCH).values(value=drawn))
+    tx.epoch = drawn
+    return drawn
 
 
 def _version(connection: Connection) -> str | None:
@@ -137,8 +160,8 @@ def _create(connection: Connection, path: Path, trust_domain: TrustDomain, chanc
         )
     METADATA.create_all(connection)
     stamp(connection)
-    epoch = chance.token(_EPOCH_BYTES).hex()
-    rows = [{"name": "trust_domain", "value": trust_domain.name}, {"name": "epoch", "value": epoch}]
+    first = chance.token(_EPOCH_BYTES).hex()
+    rows = [{"name": "trust_domain", "value": trust_domain.name}, {"name": _EPOCH, "value": first}]
     connection.execute(insert(META), rows)
 
 

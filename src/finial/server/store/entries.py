@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 
 from finial.core.entry import RegistrationEntry
 from finial.core.errors import FinialError, Kind, Reason
@@ -15,12 +17,19 @@ from finial.server.store import errors
 from finial.server.store.errors import MissingError, StoreError
 from finial.server.store.records import ChangeKind, EntryRecord
 from finial.server.store.schema import BUNDLES, ENTRIES, FEDERATIONS
-from finial.server.store.writer import Tx
+from finial.server.store.transaction import Tx
 from finial.wire import entryframes, registry
 
 _BATCH = 1_000
 _DIGEST_BYTES = 16
+_COLUMNS = tuple(ENTRIES.columns.keys())
 _MAX_ASKED = 400  # values of one IN; SQLite's limit on parameters was once 999
+
+# One statement for all: SQLAlchemy takes as long to make one as SQLite to run it.
+_UPDATE = update(ENTRIES).where(ENTRIES.c.seq == bindparam("row"))
+
+Revision = Callable[[RegistrationEntry], RegistrationEntry]
+"""From an entry as it is to the entry as it is to be; raises a FinialError to refuse."""
 
 _NO_BUNDLE = Reason(
     "entry-federates-unknown",
@@ -40,8 +49,18 @@ class EntryExistsError(StoreError):
 
 def all_entries(connection: Connection) -> Iterator[EntryRecord]:
     """Every entry, in the order of creation."""
+    federated = _federated(connection.execute(select(FEDERATIONS).order_by(FEDERATIONS.c.trust_domain)))
     rows = connection.execution_options(yield_per=_BATCH).execute(select(ENTRIES).order_by(ENTRIES.c.seq))
-    yield from map(_record, rows)
+    yield from (_record(row, federated) for row in rows)
+
+
+def present(connection: Connection, ids: Sequence[str]) -> Iterator[EntryRecord]:
+    """The entries with these ids, as far as there are any; no more than one IN takes."""
+    chosen = ENTRIES.c.id.in_(ids)
+    joined = ENTRIES.join(FEDERATIONS, FEDERATIONS.c.entry == ENTRIES.c.seq)
+    named = select(FEDERATIONS).select_from(joined).where(chosen).order_by(FEDERATIONS.c.trust_domain)
+    federated = _federated(connection.execute(named))
+    yield from (_record(row, federated) for row in connection.execute(select(ENTRIES).where(chosen)))
 
 
 def create(tx: Tx, entries: Sequence[RegistrationEntry]) -> list[EntryRecord | FinialError]:
@@ -79,7 +98,7 @@ def create(tx: Tx, entries: Sequence[RegistrationEntry]) -> list[EntryRecord | F
     return results
 
 
-def revise(tx: Tx, entry_id: str, change: Callable[[RegistrationEntry], RegistrationEntry]) -> EntryRecord:
+def revise(tx: Tx, entry_id: str, change: Revision) -> EntryRecord:
     """Change an entry; its revision rises by one.
 
     Args:
@@ -93,23 +112,27 @@ def revise(tx: Tx, entry_id: str, change: Callable[[RegistrationEntry], Registra
         StoreError: It would federate with a domain whose bundle is not there.
         FinialError: Whatever `change` raises.
     """
-    old = get(tx, entry_id)
-    before = registry.decode_entry(old.data)
-    entry = replace(change(before), id=before.id, created_at=before.created_at, revision=before.revision + 1)
-    digest = similarity(entry)
-    others = {key: found for key, found in _taken(tx, [digest], []).items() if found.id != entry_id}
-    error = _refusal(entry, digest, others, _known_domains(tx, [entry]))
-    if error is not None:
-        raise error
-    record = _new_record(entry)
-    record.seq = old.seq
-    values = _row(record, digest)
-    tx.sql.execute(update(ENTRIES).where(ENTRIES.c.seq == old.seq).values(values))
-    if before.federates_with != entry.federates_with:
-        tx.sql.execute(delete(FEDERATIONS).where(FEDERATIONS.c.entry == old.seq))
-        _insert_federations(tx, [(old.seq, entry)])
-    tx.changed(ChangeKind.ENTRY, entry_id, record, revision=record.revision)
-    return record
+    (outcome,) = revise_all(tx, [(entry_id, change)])
+    if isinstance(outcome, FinialError):
+        raise outcome
+    return outcome
+
+
+def revise_all(tx: Tx, wanted: Sequence[tuple[str, Revision]]) -> list[EntryRecord | FinialError]:
+    """Change entries, one after the other; each result is the new record, or why there is none, in order.
+
+    Args:
+        tx: The transaction.
+        wanted: Ids, each with what becomes of its entry; see `revise`.
+    """
+    outcomes: list[EntryRecord | FinialError] = []
+    run: dict[str, Revision] = {}
+    for entry_id, change in wanted:
+        if entry_id in run:  # it is to see what the one before has made of the entry
+            outcomes += _revise_run(tx, run)
+            run = {}
+        run[entry_id] = change
+    return outcomes + _revise_run(tx, run)
 
 
 def get(tx: Tx, entry_id: str) -> EntryRecord:
@@ -118,10 +141,9 @@ def get(tx: Tx, entry_id: str) -> EntryRecord:
     Raises:
         MissingError: There is none.
     """
-    row = tx.sql.execute(select(ENTRIES).where(ENTRIES.c.id == entry_id)).first()
-    if row is None:
-        raise MissingError("entry not found", subject=entry_id)
-    return _record(row)
+    for record in present(tx.sql, [entry_id]):
+        return record
+    raise _missing(entry_id)
 
 
 def remove(tx: Tx, entry_id: str) -> None:
@@ -130,9 +152,19 @@ def remove(tx: Tx, entry_id: str) -> None:
     Raises:
         MissingError: There is none.
     """
-    record = get(tx, entry_id)
-    tx.sql.execute(delete(ENTRIES).where(ENTRIES.c.seq == record.seq))
-    tx.changed(ChangeKind.ENTRY, entry_id, None, revision=record.revision)
+    if not remove_all(tx, [entry_id]):
+        raise _missing(entry_id)
+
+
+def remove_all(tx: Tx, ids: Sequence[str]) -> frozenset[str]:
+    """Delete entries; the ids of those that were there."""
+    found = {record.id: record for record in _found(tx, ids)}
+    numbers = [record.seq for record in found.values()]
+    for at in range(0, len(numbers), _MAX_ASKED):
+        tx.sql.execute(delete(ENTRIES).where(ENTRIES.c.seq.in_(numbers[at : at + _MAX_ASKED])))
+    for record in found.values():
+        tx.changed(ChangeKind.ENTRY, record.id, None, revision=record.revision)
+    return frozenset(found)
 
 
 def below(tx: Tx, parent_id: str) -> tuple[str, ...]:
@@ -152,8 +184,7 @@ def prune(tx: Tx) -> tuple[str, ...]:
     """Delete the entries that have ended; their ids."""
     ended = (ENTRIES.c.expires_at > 0) & (ENTRIES.c.expires_at <= tx.now)
     ids = tuple(tx.sql.execute(select(ENTRIES.c.id).where(ended).limit(_BATCH)).scalars())
-    for entry_id in ids:
-        remove(tx, entry_id)
+    remove_all(tx, ids)
     return ids
 
 
@@ -169,6 +200,85 @@ def similarity(entry: RegistrationEntry) -> bytes:
     return made.digest()
 
 
+def _missing(entry_id: str) -> MissingError:
+    return MissingError("entry not found", subject=entry_id)
+
+
+def _found(tx: Tx, ids: Sequence[str]) -> Iterator[EntryRecord]:
+    for at in range(0, len(ids), _MAX_ASKED):
+        yield from present(tx.sql, ids[at : at + _MAX_ASKED])
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An entry as it was and as it is to be."""
+
+    old: EntryRecord
+    before: RegistrationEntry
+    entry: RegistrationEntry
+    digest: bytes
+
+
+def _revise_run(tx: Tx, wanted: Mapping[str, Revision]) -> list[EntryRecord | FinialError]:
+    olds = {record.id: record for record in _found(tx, tuple(wanted))}
+    drafts = [_draft(entry_id, olds.get(entry_id), change) for entry_id, change in wanted.items()]
+    good = [draft for draft in drafts if isinstance(draft, _Draft)]
+    taken = _taken(tx, [draft.digest for draft in good], [])
+    known = _known_domains(tx, [draft.entry for draft in good])
+    outcomes: list[EntryRecord | FinialError] = []
+    rows: list[dict[str, object]] = []
+    for draft in drafts:
+        outcome = _revised(draft, taken, known) if isinstance(draft, _Draft) else draft
+        outcomes.append(outcome)
+        if isinstance(draft, _Draft) and isinstance(outcome, EntryRecord):
+            rows.append({"row": outcome.seq, **_row(outcome, draft.digest)})
+            tx.changed(ChangeKind.ENTRY, outcome.id, outcome, revision=outcome.revision)
+    if rows:
+        tx.sql.execute(_UPDATE, rows)
+    for draft, outcome in zip(drafts, outcomes, strict=True):
+        if isinstance(draft, _Draft) and isinstance(outcome, EntryRecord):
+            _refederate(tx, draft)
+    return outcomes
+
+
+def _draft(entry_id: str, old: EntryRecord | None, change: Revision) -> _Draft | FinialError:
+    if old is None:
+        return _missing(entry_id)
+    before = registry.decode_entry(old.data)
+    try:
+        changed = change(before)
+    except FinialError as error:
+        return error
+    entry = replace(changed, id=before.id, created_at=before.created_at, revision=before.revision + 1)
+    return _Draft(old, before, entry, similarity(entry))
+
+
+def _revised(
+    draft: _Draft, taken: dict[bytes | str, EntryRecord], known: frozenset[str]
+) -> EntryRecord | StoreError:
+    """The new record; `taken` is what the database will say when it is written."""
+    other = taken.get(draft.digest)
+    others: dict[bytes | str, EntryRecord] = {}
+    if other is not None and other.id != draft.old.id:
+        others[draft.digest] = other
+    error = _refusal(draft.entry, draft.digest, others, known)
+    if error is not None:
+        return error
+    record = _new_record(draft.entry)
+    record.seq = draft.old.seq
+    was = similarity(draft.before)
+    if (held := taken.get(was)) is not None and held.id == record.id:
+        del taken[was]
+    taken[draft.digest] = record
+    return record
+
+
+def _refederate(tx: Tx, draft: _Draft) -> None:
+    if draft.before.federates_with != draft.entry.federates_with:
+        tx.sql.execute(delete(FEDERATIONS).where(FEDERATIONS.c.entry == draft.old.seq))
+        _insert_federations(tx, [(draft.old.seq, draft.entry)])
+
+
 def _taken(tx: Tx, digests: Sequence[bytes], ids: Sequence[str]) -> dict[bytes | str, EntryRecord]:
     """What is there already, by digest and by id."""
     found: dict[bytes | str, EntryRecord] = {}
@@ -176,7 +286,7 @@ def _taken(tx: Tx, digests: Sequence[bytes], ids: Sequence[str]) -> dict[bytes |
         part = slice(at, at + _MAX_ASKED)
         same = or_(ENTRIES.c.digest.in_(digests[part]), ENTRIES.c.id.in_(ids[part]))
         for row in tx.sql.execute(select(ENTRIES).where(same)):
-            record = _record(row)
+            record = _record(row, {})  # nobody asks these for their domains
             found[row.digest] = found[record.id] = record
     return found
 
@@ -232,7 +342,7 @@ def _new_record(entry: RegistrationEntry) -> EntryRecord:
         seq=0,
         id=entry.id,
         spiffe_id=entry.spiffe_id.text,
-        parent_id=entry.parent_id.text,
+        parent_id=sys.intern(entry.parent_id.text),  # many entries have the same
         data=kept.data,
         masked=kept.masked,
         revision=entry.revision,
@@ -240,13 +350,30 @@ def _new_record(entry: RegistrationEntry) -> EntryRecord:
         expires_at=0 if entry.expires_at is None else int(entry.expires_at.timestamp()),
         admin=entry.admin,
         downstream=entry.downstream,
+        federates=_domains(domain.name for domain in entry.federates_with),
     )
 
 
 def _row(record: EntryRecord, digest: bytes) -> dict[str, object]:
-    names = [name for name in EntryRecord.__slots__ if name != "seq"]
-    return {"digest": digest, **{name: getattr(record, name) for name in names}}
+    stored = (name for name in _COLUMNS if name not in {"seq", "digest"})
+    return {"digest": digest, **{name: getattr(record, name) for name in stored}}
 
 
-def _record(row: Row[tuple[object, ...]]) -> EntryRecord:
-    return EntryRecord(**{name: getattr(row, name) for name in EntryRecord.__slots__})
+def _record(row: Row[tuple[object, ...]], federated: Mapping[int, tuple[str, ...]]) -> EntryRecord:
+    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    del values["digest"]
+    values["parent_id"] = sys.intern(values["parent_id"])
+    return EntryRecord(**values, federates=federated.get(values["seq"], ()))
+
+
+def _federated(rows: Iterable[Row[tuple[object, ...]]]) -> dict[int, tuple[str, ...]]:
+    """The foreign trust domains that entries name, by row number."""
+    found: dict[int, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.entry, []).append(row.trust_domain)
+    return {number: _domains(names) for number, names in found.items()}
+
+
+def _domains(names: Iterable[str]) -> tuple[str, ...]:
+    """Names, of which memory has one copy however many entries have them."""
+    return tuple(map(sys.intern, names))

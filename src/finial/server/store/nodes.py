@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -12,7 +12,7 @@ from finial.core.selectors import Selector, canonical
 from finial.server.store.errors import MissingError
 from finial.server.store.records import ChangeKind, NodeRecord
 from finial.server.store.schema import NODES
-from finial.server.store.writer import Tx
+from finial.server.store.transaction import Tx
 
 _BATCH = 1_000
 
@@ -21,6 +21,12 @@ def all_nodes(connection: Connection) -> Iterator[NodeRecord]:
     """Every node, in the order of first attestation."""
     rows = connection.execution_options(yield_per=_BATCH).execute(select(NODES).order_by(NODES.c.seq))
     yield from map(_record, rows)
+
+
+def present(connection: Connection, ids: Sequence[str]) -> Iterator[NodeRecord]:
+    """The nodes with these IDs, as far as there are any; no more than one IN takes."""
+    asked = select(NODES).where(NODES.c.id.in_(ids))
+    yield from map(_record, connection.execute(asked))
 
 
 def find(tx: Tx, agent_id: str) -> NodeRecord | None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete
-
 from finial.core.bundle import Bundle
 from finial.core.rotation import Lifetime
-from finial.server.store import bundles, entries, tokens
-from finial.server.store.schema import CHANGES
-from finial.server.store.writer import Tx
+from finial.server.store import bundles, changelog, entries, tokens
+from finial.server.store.transaction import Tx
 
 LOG_AGE = timedelta(hours=12)
 """Whoever reads the log from further back loads everything again."""
@@ -42,8 +39,7 @@ def prune(tx: Tx, trust_domain: str) -> Pruned:
         tx: The transaction.
         trust_domain: The own one's name.
     """
-    old = tx.now - int(LOG_AGE.total_seconds())
-    tx.sql.execute(delete(CHANGES).where(CHANGES.c.at < old))
+    changelog.prune(tx, tx.now - int(LOG_AGE.total_seconds()))
     return Pruned(entries.prune(tx), tokens.prune(tx), _prune_bundle(tx, trust_domain))
 
 

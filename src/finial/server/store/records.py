@@ -34,11 +34,12 @@ class EntryRecord:
         expires_at: Unix seconds; 0 for never.
         admin: Whether its holder may administer the server.
         downstream: Whether its holder may have signing certificates made.
+        federates: Names of the foreign trust domains whose bundles its holders get.
     """
 
     __slots__ = (
-        "admin", "created_at", "data", "downstream", "expires_at", "id", "masked", "parent_id", "revision",
-        "seq", "spiffe_id",
+        "admin", "created_at", "data", "downstream", "expires_at", "federates", "id", "masked", "parent_id",
+        "revision", "seq", "spiffe_id",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class EntryRecord:
         expires_at: int,
         admin: bool,
         downstream: bool,
+        federates: tuple[str, ...] = (),
     ) -> None:
         self.seq = seq
         self.id = id
@@ -67,6 +69,7 @@ class EntryRecord:
         self.expires_at = expires_at
         self.admin = admin
         self.downstream = downstream
+        self.federates = federates
 
     def expired(self, now: float) -> bool:
         """Whether the entry has ended.

@@ -5,19 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from finial.core.errors import FinialError
-from finial.server.store import bundles, entries, errors, nodes
+from finial.server.store import bundles, changelog, database, entries, errors, nodes
 from finial.server.store.errors import StoreError
 from finial.server.store.records import BundleRecord, EntryRecord, NodeRecord
-from finial.server.store.writer import Tx
+from finial.server.store.transaction import Tx
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Entries, nodes and bundles as one transaction saw them."""
+    """Entries, nodes and bundles as one transaction saw them.
+
+    Args:
+        entries: In the order of creation.
+        nodes: In the order of first attestation.
+        bundles: The own one and foreign ones.
+        position: Of the last change in the log that is in there.
+        epoch: Of the database; positions of another one mean nothing.
+    """
 
     entries: tuple[EntryRecord, ...]
     nodes: tuple[NodeRecord, ...]
     bundles: tuple[BundleRecord, ...]
+    position: int
+    epoch: str
 
 
 def read(tx: Tx) -> Snapshot:
@@ -31,6 +41,8 @@ def read(tx: Tx) -> Snapshot:
             tuple(entries.all_entries(tx.sql)),
             tuple(nodes.all_nodes(tx.sql)),
             tuple(bundles.all_bundles(tx.sql)),
+            changelog.position(tx.sql),
+            database.epoch(tx.sql),
         )
     except StoreError:
         raise

@@ -11,7 +11,7 @@ from finial.core.errors import Kind, Reason
 from finial.server.store import errors
 from finial.server.store.errors import StoreError
 from finial.server.store.schema import TOKENS
-from finial.server.store.writer import Tx
+from finial.server.store.transaction import Tx
 
 RETRY_WINDOW = timedelta(minutes=5)
 """How long the same token with the same key is the same use: a kill in between locks nobody out."""

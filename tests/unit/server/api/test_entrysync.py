@@ -15,6 +15,10 @@ from finial.core.selectors import Selector
 from finial.rpc import RpcError, StatusCode
 from finial.rpc.clientcall import ClientCall
 from finial.server.api import entrysync
+from finial.server.api.authorized import Authorized
+from finial.server.api.chain import Caller
+from finial.server.index.index import Index
+from finial.server.policy import Role
 from finial.server.store import entries, nodes
 from finial.wire import masks
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
@@ -219,7 +223,9 @@ def test_an_agent_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
             async def send_encoded(self, data: bytes) -> None:
                 await asyncio.Event().wait()
 
-        serving = asyncio.ensure_future(entrysync.serve(Deaf(), dict, clock))  # type: ignore[arg-type]  # a fake
+        caller = Caller(Role.AGENT, "192.0.2.1", AGENT)
+        authorized = Authorized(caller, Index(AGENT.trust_domain), clock)
+        serving = asyncio.ensure_future(entrysync.serve(Deaf(), authorized, clock))  # type: ignore[arg-type]  # a fake
         await settle()
         await clock.advance(entrysync.PATIENCE)
         with pytest.raises(RpcError) as caught:

@@ -15,7 +15,8 @@ from finial.core.bundle import Bundle
 from finial.core.ids import TrustDomain
 from finial.core.x509_profile import CARequest, Order, issue_root
 from finial.core.x509cert import Certificate
-from finial.server.ca.journal import SlotRow
+from finial.server.ca.journal import SlotRow, Written
+from finial.server.ca.orders import OrderError, authority_id_of
 from finial.server.store import bundles, pruning
 from finial.server.store.authorities import SQLJournal
 from finial.server.store.errors import MissingError
@@ -54,7 +55,7 @@ def test_the_own_bundle_begins_with_its_first_authority_and_counts_changes(tmp_p
         async with opened(tmp_path / "db") as world:
             journal = SQLJournal(world.store, DOMAIN)
             first, second = _authority(), _authority()
-            assert await journal.load() == ()
+            assert await journal.load() == Written((), None)
             assert len(world.index.bundles) == 0
             await journal.prepare(_row("A", "prepared", first), first.der)
             assert _own(world) == (1, (first,))
@@ -65,10 +66,55 @@ def test_the_own_bundle_begins_with_its_first_authority_and_counts_changes(tmp_p
             assert _own(world) == (2, (first, second))
             active, old = _row("B", "active", second, activated_at=7), _row("A", "old", first, activated_at=6)
             await journal.activate(active, old)
-            assert await journal.load() == (old, active)
+            assert (await journal.load()).rows == (old, active)
         async with opened(tmp_path / "db") as world:
-            assert await SQLJournal(world.store, DOMAIN).load() == (old, active)
+            written = await SQLJournal(world.store, DOMAIN).load()
+            assert written == Written((old, active), world.index.bundle)
             assert _own(world) == (2, (first, second))
+
+    asyncio.run(main())
+
+
+def test_taints_and_revocations_last_and_these_raise_the_sequence_number(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "db") as world:
+            journal = SQLJournal(world.store, DOMAIN)
+            first, second = _authority(), _authority()
+            for slot, authority in (("A", first), ("B", second)):
+                await journal.prepare(_row(slot, "prepared", authority), authority.der)
+            for _ in range(2):  # the second time changes nothing
+                await journal.taint(authority_id_of(first))
+                assert _own(world) == (2, (first, second))
+                assert world.index.bundle is not None
+                assert world.index.bundle.tainted == {first}
+            for _ in range(2):
+                await journal.revoke(authority_id_of(first))
+                assert _own(world) == (3, (second,))
+            rows = (await journal.load()).rows
+            assert {row.certificate for row in rows} == {first.der, second.der}
+            await journal.taint(authority_id_of(second))
+        async with opened(tmp_path / "db") as world:
+            assert _own(world) == (3, (second,))
+            assert world.index.bundle is not None
+            assert world.index.bundle.tainted == {second}
+
+    asyncio.run(main())
+
+
+def test_what_is_in_a_slot_of_another_server_is_left_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "db") as world:
+            mine, theirs = _authority(), _authority()
+            await SQLJournal(world.store, DOMAIN).prepare(_row("A", "prepared", mine), mine.der)
+            world.store.server = "neighbour"
+            await SQLJournal(world.store, DOMAIN).prepare(_row("A", "prepared", theirs), theirs.der)
+            world.store.server = "server"
+            journal = SQLJournal(world.store, DOMAIN)
+            assert [row.certificate for row in (await journal.load()).rows] == [mine.der]
+            for order in (journal.taint, journal.revoke):
+                with pytest.raises(OrderError, match="unexpected authority ID"):
+                    await order(authority_id_of(theirs))
+            assert _own(world) == (2, (mine, theirs))
 
     asyncio.run(main())
 

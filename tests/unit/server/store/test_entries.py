@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -119,6 +120,57 @@ def test_a_revision_into_another_entry_is_refused_and_changes_nothing(tmp_path: 
             kept = world.index.entries.get("api")
             assert kept is not None
             assert kept.revision == 0
+
+    asyncio.run(main())
+
+
+def test_many_are_changed_as_if_one_after_the_other(tmp_path: Path) -> None:
+    named = {name: SpiffeID(f"spiffe://example.org/{name}") for name in ("web", "api", "db")}
+
+    def to(name: str, hint: str = "") -> entries.Revision:
+        return lambda old: an_entry(old.id, spiffe_id=named[name], hint=hint)
+
+    async def main() -> None:
+        async with opened(tmp_path / "db") as world:
+            await _set_bundle(world)
+            await world.create(an_entry("web"), an_entry("api"))
+            wanted = [
+                ("web", to("api")),  # which is another's name still
+                ("api", to("db")),
+                ("web", to("api", "first")),  # which is free by now
+                ("api", to("web", "second")),  # and so is this
+                ("nobody", to("web")),
+                ("api", to("api")),
+                ("web", lambda old: replace(old, federates_with=(OTHER,))),
+            ]
+            results = await world.store.write(lambda tx: entries.revise_all(tx, wanted))
+            told = [each.revision if isinstance(each, EntryRecord) else each.message for each in results]
+            similar = "similar entry already exists"
+            assert told == [similar, 1, 1, 2, "entry not found", similar, 2]
+            web, api = world.index.entries.get("web"), world.index.entries.get("api")
+            assert web is not None
+            assert api is not None
+            assert (web.spiffe_id, web.revision, web.federates) == (named["api"].text, 2, (OTHER.name,))
+            assert (api.spiffe_id, api.revision) == (named["web"].text, 2)
+            assert await world.store.write(lambda tx: entries.federating(tx, OTHER.name)) == ("web",)
+            stored = await world.store.write(
+                lambda tx: {each.id: each.data for each in entries.all_entries(tx.sql)}
+            )
+            assert stored == {"web": web.data, "api": api.data}
+
+    asyncio.run(main())
+
+
+def test_many_are_deleted_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "db") as world:
+            names = [f"e{number}" for number in range(900)]  # more than one question holds
+            await world.create(*(an_entry(name) for name in names), an_entry("kept"))
+            gone = await world.store.write(lambda tx: entries.remove_all(tx, [*names, "nobody", "e1"]))
+            assert gone == set(names)
+            assert [record.id for record in world.index.entries.after(0)] == ["kept"]
+            with pytest.raises(MissingError, match="entry not found"):
+                await world.store.write(lambda tx: entries.remove(tx, "e1"))
 
     asyncio.run(main())
 

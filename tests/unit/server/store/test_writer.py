@@ -240,7 +240,7 @@ def test_a_thread_whose_loop_is_gone_finishes_what_it_has_and_ends(tmp_path: Pat
 
     async def main() -> None:
         stores.append(Store(engine, server="server", clock=ManualClock()))
-        stores[0].start(lambda _: None)
+        stores[0].start(lambda _changes, _position: None, lambda _: None)
         asyncio.ensure_future(stores[0].write(slow))  # noqa: RUF006 - it goes down with the loop
         await asyncio.to_thread(started.wait, 10)
 
