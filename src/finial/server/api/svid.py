@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from finial.core.csr import read_csr, read_mint_request
 from finial.core.errors import FinialError
@@ -13,14 +13,12 @@ from finial.core.x509_profile import SVIDRequest
 from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
-from finial.server.api.authorized import Authorized
 from finial.server.api.chain import Caller, Endpoint, unary
 from finial.server.api.replies import named, svid
-from finial.server.api.slices import Slices
 from finial.server.identity import Signer
 from finial.server.index.index import Index
 from finial.server.limits import Limiter
-from finial.server.store.records import EntryRecord
+from finial.server.signing import Turns
 from finial.wire import registry, statuses
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
 
@@ -35,16 +33,25 @@ class SVIDService:
     Args:
         index: Says what an agent is authorised for.
         signer: Signs.
-        clock: Measures slices; judges entries.
+        turns: Where agents wait for signatures.
+        clock: Judges entries.
         limit: Of signing for agents; None for none.
         ttl: Lifetime where an entry says none.
     """
 
     def __init__(
-        self, index: Index, signer: Signer, *, clock: Clock, limit: Limiter | None, ttl: timedelta
+        self,
+        index: Index,
+        signer: Signer,
+        turns: Turns,
+        *,
+        clock: Clock,
+        limit: Limiter | None,
+        ttl: timedelta,
     ) -> None:
         self._index = index
         self._signer = signer
+        self._turns = turns
         self._clock = clock
         self._limit = limit
         self._ttl = ttl
@@ -62,23 +69,21 @@ class SVIDService:
         """Certificates for entries of the calling agent; each item succeeds or fails on its own."""
         if not request.params:
             raise RpcError(StatusCode.INVALID_ARGUMENT, "missing parameters")
+        due = self._turns.due(caller.remaining)
         if self._limit is not None:
             await self._limit.wait(caller, len(request.params))
-        authorized = Authorized(caller, self._index, self._clock)
-        response = svid_pb.BatchNewX509SVIDResponse()
-        slices = Slices(self._clock, look_every=1)  # a signature is long
-        for params in request.params:
-            # Asked each time: the agent may be banned, or an entry deleted, while others have their turn.
-            response.results.append(self._item(params, authorized()))
-            if slices.over():
-                await slices.turn()
-        return response
+        item = partial(self._item, caller=caller)
+        results = await self._turns.each(request.params, item, owner=caller.agent_id.text, due=due)
+        return svid_pb.BatchNewX509SVIDResponse(results=results)
 
-    def _item(self, params: svid_pb.NewX509SVIDParams, authorized: Mapping[str, EntryRecord]) -> _Result:
+    def _item(self, params: svid_pb.NewX509SVIDParams, caller: Caller) -> _Result:
+        # Asked each time: the agent may be banned, or an entry deleted, while others have their turn.
+        caller.recheck()
         for what, given in (("entry ID", params.entry_id), ("CSR", params.csr)):
             if not given:
                 return _Result(status=statuses.status(StatusCode.INVALID_ARGUMENT, f"missing {what}"))
-        record = authorized.get(params.entry_id)
+        now = self._clock.now().timestamp()
+        record = self._index.authorized_entry(caller.agent_id.text, params.entry_id, now)
         if record is None:
             return _Result(status=statuses.status(StatusCode.NOT_FOUND, "entry not found or not authorized"))
         try:

@@ -1,0 +1,165 @@
+"""Signing in turns: however many agents ask at once, each turn of the loop has one short slice of it.
+
+Between two slices everybody else has a turn: syncs, pushes, health. Of those who wait for signatures the one
+comes first whose SVIDs end first. What an agent says of that may be a lie, but counts for a bounded time:
+whoever has waited for longer than that comes before all who arrive now, whatever they say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from heapq import heappop, heappush
+from typing import Any, Final, Generic, TypeVar
+
+from finial.rpc.status import RpcError, StatusCode
+from finial.runtime.chance import Chance
+from finial.runtime.clock import Clock
+
+UNSAID: Final = timedelta(seconds=10)
+"""The life that is taken to be left to what an agent holds which does not say."""
+LONGEST: Final = timedelta(seconds=60)
+"""More life than this counts as this."""
+
+MOST_CALLS: Final = 2_000
+MOST_CALLS_OF_ONE: Final = 8
+MOST_ITEMS: Final = 30_000
+
+_SLICE_SECONDS: Final = 0.004  # and the step that has begun is finished
+_LEAST_PAUSE: Final = 1.0  # seconds that those who are refused are asked to stay away
+_MOST_PAUSE: Final = 30.0
+_WEIGHT: Final = 0.1  # of the newest slice in the mean cost of an item
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+class _Job(Generic[Item, Outcome]):
+    """One call's items, and how far they are."""
+
+    __slots__ = ("_do", "_items", "_outcomes", "future")
+
+    def __init__(
+        self, items: Sequence[Item], do: Callable[[Item], Outcome], future: asyncio.Future[list[Outcome]]
+    ) -> None:
+        self._items = items
+        self._do = do
+        self._outcomes: list[Outcome] = []
+        self.future = future
+
+    def step(self) -> bool:
+        """Work on the next item; whether it was the last."""
+        try:
+            self._outcomes.append(self._do(self._items[len(self._outcomes)]))
+        except BaseException as error:  # noqa: BLE001 - it is whoever waits who is to be told
+            self.future.set_exception(error)
+            return True
+        if len(self._outcomes) < len(self._items):
+            return False
+        self.future.set_result(self._outcomes)
+        return True
+
+    def forget(self) -> None:
+        """Nobody waits any more: keep nothing, for it may be long until its turn comes."""
+        self._items, self._outcomes = (), []
+
+
+class Turns:
+    """Those who wait for signatures. Owned by the event loop.
+
+    Args:
+        clock: Measures slices.
+        chance: Spreads the return of those who are refused.
+    """
+
+    def __init__(self, *, clock: Clock, chance: Chance) -> None:
+        self.calls = 0
+        """How many wait."""
+        self.items = 0
+        """How many of all these calls wait, worked on or not."""
+        self._clock = clock
+        self._chance = chance
+        self._jobs: list[tuple[float, int, _Job[Any, Any]]] = []  # a heap: by deadline, then by arrival
+        self._calls_of: Counter[str] = Counter()
+        self._arrivals = 0
+        self._turning = False
+        self._cost = 0.0  # mean seconds of one item
+
+    def due(self, left: timedelta | None) -> float:
+        """When a call that arrives now wants to have been answered, on the monotonic scale.
+
+        Args:
+            left: How much life is left to what the caller holds, as it says; None when it does not.
+        """
+        return self._clock.monotonic() + min(UNSAID if left is None else left, LONGEST).total_seconds()
+
+    async def each(
+        self, items: Sequence[Item], do: Callable[[Item], Outcome], *, owner: str, due: float
+    ) -> list[Outcome]:
+        """What becomes of each item, in their order, worked on in turns with everybody else.
+
+        Args:
+            items: At least one.
+            do: Works on one; what it raises ends the call.
+            owner: Who asks.
+            due: What `due` said when the call arrived.
+
+        Raises:
+            RpcError: RESOURCE_EXHAUSTED, too many wait already; with the time to stay away.
+        """
+        job = _Job(items, do, asyncio.get_running_loop().create_future())
+        with self._place(owner, len(items)):
+            self._arrivals += 1
+            heappush(self._jobs, (due, self._arrivals, job))
+            self._turn_soon()
+            try:
+                return await job.future
+            finally:
+                job.forget()
+
+    @contextmanager
+    def _place(self, owner: str, count: int) -> Iterator[None]:
+        """Be counted among those who wait, if there is room."""
+        full = self.calls >= MOST_CALLS or self.items + count > MOST_ITEMS
+        if full or self._calls_of[owner] >= MOST_CALLS_OF_ONE:
+            message = "too many requests wait for signatures already; try again later"
+            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, message, retry_after=self._pause())
+        self.calls += 1
+        self.items += count
+        self._calls_of[owner] += 1
+        try:
+            yield
+        finally:
+            self.calls -= 1
+            self.items -= count
+            self._calls_of[owner] -= 1
+            if not self._calls_of[owner]:
+                del self._calls_of[owner]
+
+    def _pause(self) -> timedelta:
+        """About as long as all that waits will take, and no two who are refused alike."""
+        seconds = min(max(self.items * self._cost, _LEAST_PAUSE), _MOST_PAUSE)
+        return timedelta(seconds=seconds * (1 + self._chance.fraction()))
+
+    def _turn_soon(self) -> None:
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """One slice; the next one comes after everybody else has had a turn."""
+        self._turning = False
+        began = now = self._clock.monotonic()
+        steps = 0
+        while self._jobs and now - began < _SLICE_SECONDS:
+            job = self._jobs[0][2]
+            if job.future.done() or job.step():  # done before its time: whoever waited has gone
+                heappop(self._jobs)
+            steps += 1
+            now = self._clock.monotonic()
+        self._cost += _WEIGHT * ((now - began) / max(steps, 1) - self._cost)
+        if self._jobs:
+            self._turn_soon()
