@@ -12,6 +12,8 @@ import pytest
 
 from support.finial_process import FINIAL, FinialServer
 from support.operator_script import Outcome, Step, perform
+from support.order_script import Desk, rotate, summary
+from support.site import ServerDaemon
 from support.spire_process import SpireAgent, SpireServer
 
 Perform = Callable[[str, str, str], list[tuple[Step, Outcome]]]
@@ -32,6 +34,80 @@ def day(spire_server: Path, spire_agent: Path, sockets: Path) -> Perform:
         return asyncio.run(perform(programs[cli], started, make_agent, form=form))
 
     return run
+
+
+Orders = Callable[[str, str, str], list[tuple[str, Outcome]]]
+
+_SPIRES, _OURS = ("localauthority", "x509"), ("authority",)
+_REVOKING_SECONDS = 60.0  # an agent that polls has to have been quiet for ten of them
+
+
+@pytest.fixture
+def orders(spire_server: Path, sockets: Path) -> Orders:
+    """The outcomes of a rotation by a command line at a server, in a form."""
+
+    async def give(cli: str, started: ServerDaemon, form: str) -> list[tuple[str, Outcome]]:
+        async with started:
+            if cli == "spire":
+                desk = Desk([spire_server], _SPIRES, started, form)
+            else:
+                desk = Desk([*FINIAL, "server"], _OURS, started, form)
+            return [each async for each in rotate(desk)]
+
+    def run(cli: str, server: str, form: str) -> list[tuple[str, Outcome]]:
+        folder = sockets / f"o{cli[0]}{server[0]}"
+        started = SpireServer(spire_server, folder) if server == "spire" else FinialServer(folder)
+        return asyncio.run(give(cli, started, form))
+
+    return run
+
+
+@pytest.mark.parametrize("form", ["pretty", "json"])
+def test_spires_command_line_rotates_the_authority_of_both_servers_alike(orders: Orders, form: str) -> None:
+    at_spire, at_ours = orders("spire", "spire", form), orders("spire", "finial", form)
+    for (what, theirs), (_, ours) in zip(at_spire, at_ours, strict=True):
+        assert ours == theirs, what
+    assert sum(outcome.code == 0 for _, outcome in at_spire) == 11
+    assert sum(outcome.code == 1 for _, outcome in at_spire) == 14
+
+
+@pytest.mark.parametrize("server", ["spire", "finial"])
+def test_our_command_line_rotates_the_authority_of_both_servers(orders: Orders, server: str) -> None:
+    theirs, ours = orders("spire", server, "json"), orders("finial", server, "json")
+    for (what, their), (_, our) in zip(theirs, ours, strict=True):
+        assert our.code == their.code, (what, our)
+        assert summary(our.out) == summary(their.out), what
+        assert len(our.error.splitlines()) == our.code, what
+
+
+def test_spires_agent_lives_through_a_rotation_at_our_server(
+    spire_server: Path, spire_agent: Path, sockets: Path
+) -> None:
+    async def main() -> None:
+        async with FinialServer(sockets / "r") as server:
+            desk = Desk([spire_server], _SPIRES, server, "pretty")
+            token, bundle = await server.control.token(agent="/node"), await server.bundle_file()
+            make_agent = partial(SpireAgent, spire_agent, sockets / "ra")
+            async with make_agent(server=server, token=token, bundle=bundle) as agent:
+                before = len(agent.lines)
+                first = (await desk.state())["active"]
+                await desk.give("prepare")
+                # It waits until the agent has fetched the bundle, and does not need to be told to.
+                assert (await desk.give("activate", (await desk.state())["prepared"])).code == 0
+                assert (await desk.give("taint", first)).code == 0
+                await agent.renewed(after=before, patience=_REVOKING_SECONDS)
+                found = await desk.give("revoke", first)
+                assert "code = FailedPrecondition" in found.error
+                assert "1 agent may have SVIDs that rest on this authority" in found.error
+                async with asyncio.timeout(_REVOKING_SECONDS):
+                    while (await desk.give("revoke", first)).code:
+                        pass
+                await server.control.create(
+                    server.control.entry("/web", parent="/node", selectors=["unix:uid:0"])
+                )
+                await agent.synced(1)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("form", ["pretty", "json"])

@@ -21,6 +21,7 @@ SERVICES = (
     "spire.api.server.agent.v1.Agent",
     "spire.api.server.bundle.v1.Bundle",
     "spire.api.server.entry.v1.Entry",
+    "spire.api.server.localauthority.v1.LocalAuthority",
     "spire.api.server.svid.v1.SVID",
     "grpc.health.v1.Health",
 )

@@ -122,11 +122,22 @@ def _bundle_steps(file: Path) -> Iterator[Step]:
     yield Step(("entry", "show", "-entryID", "fed1"), ours=revision)
 
 
-async def _run(program: Sequence[str | Path], words: Sequence[str], socket: Path, form: str) -> Outcome:
+async def run_command(
+    program: Sequence[str | Path], words: Sequence[str], socket: Path, form: str
+) -> Outcome:
+    """Run a command at a server.
+
+    Args:
+        program: The command line, up to the word `server`.
+        words: The command and its options.
+        socket: Of the server.
+        form: `pretty` or `json`.
+    """
     pipe = asyncio.subprocess.PIPE
     where = ("-socketPath", str(socket), "-output", form)
+    at = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
     process = await asyncio.create_subprocess_exec(
-        *map(str, program), *words[:2], *where, *words[2:], stdout=pipe, stderr=pipe
+        *map(str, program), *words[:at], *where, *words[at:], stdout=pipe, stderr=pipe
     )
     try:
         out, error = await asyncio.wait_for(process.communicate(), _SECONDS)
@@ -161,6 +172,6 @@ async def perform(
             agent = joined.id
         (server.folder / "foreign.pem").write_text(bundle.read_text())
         return [
-            (step, await _run(program, step.words, server.socket, form))
+            (step, await run_command(program, step.words, server.socket, form))
             for step in steps(agent, server.folder)
         ]

@@ -58,12 +58,21 @@ _BUNDLE = {
     "set": Lazy("finial.cli.server.bundle:set_bundle", "Store the bundle of a federated trust domain."),
     "delete": Lazy("finial.cli.server.bundle:delete", "Delete the bundle of a federated trust domain."),
 }
+_AUTHORITY = {
+    "show": Lazy("finial.cli.server.authority:show", "Show the authorities, and who trusts them."),
+    "rotate": Lazy("finial.cli.server.authority_rotate:rotate", "Replace the authority, step by step."),
+    "prepare": Lazy("finial.cli.server.authority:prepare", "Make the next authority and publish it."),
+    "activate": Lazy("finial.cli.server.authority:activate", "Sign by the prepared authority."),
+    "taint": Lazy("finial.cli.server.authority:taint", "Have renewed what rests on an old authority."),
+    "revoke": Lazy("finial.cli.server.authority:revoke", "Trust a tainted authority no more."),
+}
 _TOKEN = {"generate": Lazy("finial.cli.server.token:generate", "Make a join token for one agent.")}
 _X509 = {"mint": Lazy("finial.cli.server.mint:mint", "Make an X.509-SVID without a registration entry.")}
 
 entry = group("entry", _ENTRY, "Registration entries: which workload is who.")
 agents = group("agent", _AGENT, "The agents that have joined.")
 bundle = group("bundle", _BUNDLE, "Trust bundles: the server's own, and those of federated trust domains.")
+authority = group("authority", _AUTHORITY, "The authority that SVIDs are signed by: its rotation by hand.")
 token = group("token", _TOKEN, "Join tokens.")
 x509 = group("x509", _X509, "X.509-SVIDs.")
 
@@ -75,6 +84,7 @@ server = group(
         "agent": Lazy("finial.cli.root:agents", "The agents that have joined."),
         "token": Lazy("finial.cli.root:token", "Join tokens."),
         "bundle": Lazy("finial.cli.root:bundle", "Trust bundles."),
+        "authority": Lazy("finial.cli.root:authority", "The authority that SVIDs are signed by."),
         "x509": Lazy("finial.cli.root:x509", "X.509-SVIDs."),
         "healthcheck": Lazy("finial.cli.server.healthcheck:healthcheck", "Ask whether a server serves."),
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from finial.core.ids import SpiffeID
@@ -12,12 +13,16 @@ from finial.rpc.peer import Peer
 from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.clock import Clock
 from finial.server.api.chain import Caller
+from finial.server.fleet import Fleet
 from finial.server.index.index import Index
 from finial.server.policy import Role, allowed
 from finial.server.store import nodes
 from finial.server.store.records import NodeRecord
 from finial.server.store.writer import Store, Tx
+from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
 from finial.wire.statuses import Denial, denied
+
+_SIGNING = svid_pb.SVID.BatchNewX509SVID.path
 
 
 class Access:
@@ -28,10 +33,20 @@ class Access:
         store: Takes note when an agent first uses a renewed SVID.
         clock: Judges ends.
         admin_ids: IDs that administer the server by configuration, of any trust domain.
+        fleet: Is told of each call of an agent; None where nobody asks for it.
     """
 
-    def __init__(self, index: Index, store: Store, *, clock: Clock, admin_ids: Collection[SpiffeID]) -> None:
+    def __init__(
+        self,
+        index: Index,
+        store: Store,
+        *,
+        clock: Clock,
+        admin_ids: Collection[SpiffeID],
+        fleet: Fleet | None = None,
+    ) -> None:
         self._index = index
+        self._fleet = fleet
         self._store = store
         self._clock = clock
         self._admin_ids = frozenset(admin_ids)
@@ -52,7 +67,9 @@ class Access:
         proof = peer.identity if isinstance(peer.identity, VerifiedX509) else None
         caller = Caller(Role.ANY, address, None if proof is None else proof.id)
         if Role.ANY in roles:
-            return replace(caller, role=Role.LOCAL) if local else caller
+            if local:
+                return replace(caller, role=Role.LOCAL)
+            return caller if proof is None else replace(caller, expires_at=self._end_of_agent(proof))
         if local:
             if Role.LOCAL in roles:
                 return replace(caller, role=Role.LOCAL)
@@ -79,6 +96,14 @@ class Access:
         trusted = record is not None and proof.authority in record.bundle.x509_authorities
         return trusted and self._clock.now() < proof.expires_at
 
+    def _end_of_agent(self, proof: VerifiedX509) -> datetime | None:
+        """When an SVID ends that an agent shows now; None for others, and so for one of an evicted agent."""
+        node = self._index.nodes.get(proof.id.text)
+        if node is None or node.banned or self._clock.now() >= proof.leaf.not_after:
+            return None
+        shown = str(proof.leaf.serial) in {node.serial, node.pending_serial}
+        return proof.leaf.not_after if shown else None
+
     async def _admit_agent(self, caller: Caller, proof: VerifiedX509 | None, path: str) -> Caller:
         node = self._node_of(proof, path)
         assert proof is not None  # or it had no node
@@ -89,7 +114,14 @@ class Access:
             node = self._node_of(proof, path)  # it may have been banned meanwhile
         if serial != node.serial:
             raise denied(Denial.AGENT_NOT_ACTIVE, _refusal(path))
-        return replace(caller, role=Role.AGENT, recheck=partial(self._recheck, proof, path, seq=node.seq))
+        if self._fleet is not None:
+            self._fleet.heard(proof.id.text, proof.authority, signing=path == _SIGNING)
+        return replace(
+            caller,
+            role=Role.AGENT,
+            recheck=partial(self._recheck, proof, path, seq=node.seq),
+            expires_at=proof.leaf.not_after,
+        )
 
     def _recheck(self, proof: VerifiedX509, path: str, *, seq: int) -> None:
         # The row and not the serial: a renewed SVID that is used ends no call that the one before has begun,

@@ -16,11 +16,11 @@ from finial.core.bundle import BundleSet
 from finial.core.errors import FinialError
 from finial.core.ids import SpiffeID, TrustDomain, server_id
 from finial.core.keys import write_private_key
-from finial.core.match import MemberOf
+from finial.core.match import ExactID, MemberOf
 from finial.core.rotation import Lifetime
 from finial.core.x509_profile import SVIDRequest
 from finial.core.x509cert import Certificate
-from finial.core.x509path import VerifiedX509, verify_x509
+from finial.core.x509path import VerifiedX509, verify_certificates, verify_x509
 from finial.rpc.tls import ServerTLS
 from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock
@@ -86,7 +86,9 @@ class ServerIdentity:
         self._bundles = BundleSet()
         self._pair: KeyPair | None = None
         self._context: ssl.SSLContext | None = None
+        self._chain: tuple[Certificate, ...] = ()
         self._due: tuple[datetime, datetime] | None = None  # it is to be renewed before, and from then on
+        self._overdue = False  # it was to be renewed at once, and could not be
         self.tls = ServerTLS(context=self.context, verify=self.verify)
 
     def start(self) -> None:
@@ -105,14 +107,13 @@ class ServerIdentity:
             await self._clock.sleep(_CHECK)
             assert self._due is not None
             begin, renewal = self._due
-            if not begin <= self._clock.now() < renewal:
-                try:
-                    self._renew()
-                except FinialError as error:
-                    _log.error(
-                        "the server's own SVID cannot be renewed and will be tried again",
-                        extra=fields(error=error, next_step=error.reason.hint),
-                    )
+            if self._overdue or not begin <= self._clock.now() < renewal:
+                self._try_renew()
+
+    def authority_changed(self, _: Certificate) -> None:
+        """Another authority has begun to sign: have the SVID made anew; nothing before `start`."""
+        if self._pair is not None:
+            self._try_renew()
 
     def context(self) -> ssl.SSLContext:
         """The context for the next connection; made anew only after a change, for it costs milliseconds."""
@@ -131,6 +132,16 @@ class ServerIdentity:
         """
         return verify_x509(chain, self._bundles, now=self._clock.now(), accept=self._clients)
 
+    def _try_renew(self) -> None:
+        try:
+            self._renew()
+        except FinialError as error:
+            self._overdue = True
+            _log.error(
+                "the server's own SVID cannot be renewed and will be tried again",
+                extra=fields(error=error, next_step=error.reason.hint),
+            )
+
     def _renew(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         request = SVIDRequest(spiffe_id=server_id(self._index.trust_domain), public_key=key.public_key())
@@ -140,6 +151,8 @@ class ServerIdentity:
             pem.write(pem.PRIVATE_KEY, [write_private_key(key)]),
         )
         self._context = None
+        self._chain = chain
+        self._overdue = False
         leaf = chain[0]
         lifetime = Lifetime(leaf.not_before, leaf.not_after)
         self._due = leaf.not_before, lifetime.renew_at(self._chance.fraction())
@@ -153,3 +166,15 @@ class ServerIdentity:
         names = {domain.name for domain in self._domains}
         if any(change.kind is ChangeKind.BUNDLE and change.key in names for change in changes):
             self._take_bundles()
+            if not self._trusted():
+                self._try_renew()
+
+    def _trusted(self) -> bool:
+        """Whether what the own SVID rests on is trusted, and not to be rotated away from."""
+        accept = ExactID(server_id(self._index.trust_domain))
+        try:
+            proof = verify_certificates(self._chain, self._bundles, now=self._clock.now(), accept=accept)
+        except FinialError:
+            return False
+        own = self._bundles.bundle_for(self._index.trust_domain)
+        return own is not None and proof.authority not in own.tainted

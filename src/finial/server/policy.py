@@ -25,6 +25,9 @@ _LOCAL: Final = frozenset({Role.LOCAL})
 _READER: Final = frozenset({Role.LOCAL, Role.ADMIN, Role.AGENT})
 
 
+_AUTHORITY_STEPS: Final = (("Get", "State"), ("Prepare", ""), ("Activate", ""), ("Taint", ""), ("Revoke", ""))
+
+
 def _of(service: str, methods: Mapping[str, frozenset[Role]]) -> dict[str, frozenset[Role]]:
     return {f"/{service}/{name}": roles for name, roles in methods.items()}
 
@@ -76,6 +79,22 @@ TABLE: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
             "spire.api.server.svid.v1.SVID",
             {"BatchNewX509SVID": _AGENT, "MintX509SVID": _ADMIN},
         ),
+        **_of(
+            "spire.api.server.localauthority.v1.LocalAuthority",
+            {
+                "GetX509AuthorityState": _ADMIN,
+                "PrepareX509Authority": _ADMIN,
+                "ActivateX509Authority": _ADMIN,
+                "TaintX509Authority": _ADMIN,
+                "RevokeX509Authority": _ADMIN,
+                "TaintX509UpstreamAuthority": _ADMIN,
+                "RevokeX509UpstreamAuthority": _ADMIN,
+                **{f"{step}JWTAuthority{what}": _ADMIN for step, what in _AUTHORITY_STEPS},
+                **{f"{step}WITAuthority{what}": _ADMIN for step, what in _AUTHORITY_STEPS},
+            },
+        ),
+        **_of("finial.api.server.fleet.v1.Fleet", {"GetRollout": _ADMIN, "GetDelivery": _ADMIN}),
+        **_of("finial.api.server.push.v1.Push", {"Subscribe": _AGENT}),
         **_of("grpc.health.v1.Health", {"Check": _LOCAL}),
     }
 )

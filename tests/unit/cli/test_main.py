@@ -36,6 +36,12 @@ def test_the_commands_are_these() -> None:
         *(f"finial server agent {name}" for name in ("list", "show", "count", "ban", "evict")),
         "finial server token generate",
         *(f"finial server bundle {name}" for name in ("show", "list", "set", "delete")),
+        "finial server authority show",
+        "finial server authority rotate",
+        "finial server authority prepare",
+        "finial server authority activate",
+        "finial server authority taint",
+        "finial server authority revoke",
         "finial server x509 mint",
         "finial server healthcheck",
         "finial agent run",
@@ -80,6 +86,7 @@ def test_help_imports_nothing_that_takes_time() -> None:
 def test_administering_does_not_import_the_server() -> None:
     code = (
         "import sys\nimport finial.cli.server.entry, finial.cli.server.run, finial.cli.agent.run\n"
+        "import finial.cli.server.authority_rotate\n"
         "sys.exit(repr([m for m in ('sqlalchemy', 'rich', 'finial.server.app', 'finial.agent.app')"
         " if m in sys.modules] or ''))"
     )

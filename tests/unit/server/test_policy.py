@@ -12,6 +12,9 @@ SERVICES = [
     "spire.api.server.bundle.v1.Bundle",
     "spire.api.server.entry.v1.Entry",
     "spire.api.server.svid.v1.SVID",
+    "spire.api.server.localauthority.v1.LocalAuthority",
+    "finial.api.server.fleet.v1.Fleet",
+    "finial.api.server.push.v1.Push",
     "grpc.health.v1.Health",
 ]
 
@@ -19,6 +22,11 @@ SERVICES = [
 def test_the_table_names_only_methods_that_exist() -> None:
     known = {method.path for name in SERVICES for method in service(name).methods.values()}
     assert TABLE.keys() <= known
+
+
+def test_every_order_about_authorities_has_its_roles() -> None:
+    methods = service("spire.api.server.localauthority.v1.LocalAuthority").methods.values()
+    assert {method.path for method in methods} <= TABLE.keys()
 
 
 def test_a_method_that_is_not_in_the_table_is_for_nobody() -> None:
@@ -36,6 +44,16 @@ def test_a_method_that_is_not_in_the_table_is_for_nobody() -> None:
         ("/spire.api.server.bundle.v1.Bundle/GetFederatedBundle", {Role.LOCAL, Role.ADMIN, Role.AGENT}),
         ("/spire.api.server.svid.v1.SVID/MintX509SVID", {Role.LOCAL, Role.ADMIN}),
         ("/spire.api.server.entry.v1.Entry/BatchCreateEntry", {Role.LOCAL, Role.ADMIN}),
+        ("/finial.api.server.push.v1.Push/Subscribe", {Role.AGENT}),
+        (
+            "/spire.api.server.localauthority.v1.LocalAuthority/RevokeX509Authority",
+            {Role.LOCAL, Role.ADMIN},
+        ),
+        (
+            "/spire.api.server.localauthority.v1.LocalAuthority/GetJWTAuthorityState",
+            {Role.LOCAL, Role.ADMIN},
+        ),
+        ("/finial.api.server.fleet.v1.Fleet/GetDelivery", {Role.LOCAL, Role.ADMIN}),
         ("/grpc.health.v1.Health/Check", {Role.LOCAL}),
     ],
 )

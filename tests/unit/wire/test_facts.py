@@ -113,6 +113,7 @@ def test_the_table_holds_every_service() -> None:
         "spire.api.server.agent.v1.Agent",
         "spire.api.server.bundle.v1.Bundle",
         "spire.api.server.entry.v1.Entry",
+        "spire.api.server.localauthority.v1.LocalAuthority",
         "spire.api.server.svid.v1.SVID",
     }
 

@@ -11,6 +11,7 @@ import click
 from finial.cli.commands import Command
 from finial.cli.inputs import Inputs
 from finial.cli.options import output_option, socket_option
+from finial.cli.server.entry_delivery import Deliveries, deliveries, print_deliveries, to_json_with
 from finial.cli.server.entry_show import print_entries
 from finial.cli.server.filters import federates_with_match, match_option, selector_match
 from finial.cli.session import PAGE_SIZE, BatchError, Session, answered, ask, refused, talk
@@ -88,14 +89,22 @@ def _id(inputs: Inputs, where: str, text: str | None) -> types.SPIFFEID | None:
     finial server entry show
     finial server entry show --parent-id spiffe://example.org/node1 --selector unix:uid:1000
     finial server entry show --entry-id web --output json
+    finial server entry show --entry-id web --delivery
     """,
 )
 @socket_option("server")
 @click.option("--entry-id", metavar="ID", help="Only the entry with this id.")
+@click.option("--delivery", is_flag=True, help="Show which agents have each entry, and why others do not.")
 @_filter_options
 @output_option
-def show(socket: str, entry_id: str | None, output: str, **given: Unpack[FilterOptions]) -> None:
-    """Show registration entries, all of them or those that fit every filter."""
+def show(
+    *, socket: str, entry_id: str | None, delivery: bool, output: str, **given: Unpack[FilterOptions]
+) -> None:
+    """Show registration entries, all of them or those that fit every filter.
+
+    With --delivery also how far each has come, counted from its last change: until an agent had it (applied),
+    had an SVID for it (signed), and a workload was given that (delivered).
+    """
     wanted = _filter(given)
 
     async def one(session: Session) -> entry_pb.ListEntriesResponse:
@@ -113,13 +122,20 @@ def show(socket: str, entry_id: str | None, output: str, **given: Unpack[FilterO
             if not token:
                 return whole
 
-    reply = talk("server", Path(socket), all_that_fit if entry_id is None else one)
+    async def work(session: Session) -> tuple[entry_pb.ListEntriesResponse, Deliveries | None]:
+        reply = await (all_that_fit(session) if entry_id is None else one(session))
+        return reply, await deliveries(session, reply) if delivery else None
+
+    reply, found = talk("server", Path(socket), work)
     if output == JSON:
-        say(to_json(reply))
+        say(to_json(reply) if found is None else to_json_with(reply, found))
         return
     say(f"Found {_number(len(reply.entries))}")
     if reply.entries:
         say("")
+    if found is not None:
+        print_deliveries(reply, found)
+    elif reply.entries:
         print_entries(reply.entries)
 
 

@@ -16,6 +16,7 @@ from finial.runtime.log import fields
 from finial.server.api.chain import Caller, Endpoint, unary
 from finial.server.api.replies import encoded, failure, invalid, named
 from finial.server.api.slices import each
+from finial.server.fleet import Fleet
 from finial.server.index.index import Index
 from finial.server.store import bundles, entries
 from finial.server.store.records import BundleRecord
@@ -45,10 +46,12 @@ class BundleService:
     Args:
         index: Answers every question; says which trust domain is the own one.
         store: Takes writes.
+        fleet: Is told which agent has fetched which own bundle; None where nobody asks for it.
     """
 
-    def __init__(self, index: Index, store: Store) -> None:
+    def __init__(self, index: Index, store: Store, fleet: Fleet | None = None) -> None:
         self._index = index
+        self._fleet = fleet
         self._store = store
         self._own = index.trust_domain
 
@@ -67,9 +70,16 @@ class BundleService:
             unary(service.BatchDeleteFederatedBundle, self.batch_delete),
         )
 
-    async def get(self, request: bundle_pb.GetBundleRequest, _: Caller) -> bytes:
+    async def get(self, request: bundle_pb.GetBundleRequest, caller: Caller) -> bytes:
         """The own bundle."""
-        return self._kept(self._own.name, masks.output_mask(request))
+        mask = masks.output_mask(request)
+        data = self._kept(self._own.name, mask)
+        own = self._index.bundle
+        whole = mask is None or mask.x509_authorities
+        agent = caller.expires_at is not None  # and not just somebody who bears, or bore, its ID
+        if self._fleet is not None and agent and own is not None and whole:
+            self._fleet.has_bundle(caller.agent_id.text, own.sequence)
+        return data
 
     async def count(
         self, _request: bundle_pb.CountBundlesRequest, _: Caller

@@ -7,8 +7,10 @@ messages.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from finial.core.ids import SpiffeID
@@ -16,7 +18,10 @@ from finial.rpc.method import Method, Route, guarded
 from finial.rpc.method import bidi as bidi_route
 from finial.rpc.peer import Peer
 from finial.rpc.servercall import ServerCall
+from finial.rpc.status import RpcError
 from finial.server.policy import Role
+from finial.wire.force import read_force
+from finial.wire.hints import read_remaining
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
@@ -36,12 +41,20 @@ class Caller:
         id: What its certificate proves; None without one.
         recheck: Returns while a call that has begun may go on; raises the RpcError that ends it once the
             caller would not be admitted any more. To be called after each wait.
+        remaining: How much life is left to what it holds, as an agent says beside its request; it may lie.
+        expires_at: When the SVID of the agent that calls ends; None for others.
+        patience: How long an operator waits for the reply; None when it does not say.
+        force: Whether an operator wants it done although the server advises against it.
     """
 
     role: Role
     address: str
     id: SpiffeID | None = None
     recheck: Callable[[], None] = _admitted
+    remaining: timedelta | None = None
+    expires_at: datetime | None = None
+    patience: timedelta | None = None
+    force: bool = False
 
     @property
     def agent_id(self) -> SpiffeID:
@@ -92,11 +105,31 @@ def routes(endpoints: Iterable[Endpoint], admission: Admission) -> tuple[Route, 
     return tuple(_route(endpoint, admission) for endpoint in endpoints)
 
 
+def _hinted(caller: Caller, call: ServerCall[Any, Any]) -> Caller:
+    """The caller with what it says beside its request; a hint that cannot be read is as good as none."""
+    if caller.role is Role.ANY:
+        return caller
+    try:
+        metadata = call.metadata
+    except RpcError:
+        metadata = ()
+    if caller.role is not Role.AGENT:
+        return replace(caller, force=read_force(metadata), patience=_patience(call))
+    remaining = read_remaining(metadata)
+    return caller if remaining is None else replace(caller, remaining=remaining)
+
+
+def _patience(call: ServerCall[Any, Any]) -> timedelta | None:
+    if call.deadline is None:
+        return None
+    return timedelta(seconds=max(call.deadline - asyncio.get_running_loop().time(), 0))
+
+
 def _route(endpoint: Endpoint, admission: Admission) -> Route:
     method, handler = endpoint.method, endpoint.handler
 
     async def answer(call: ServerCall[Any, Any]) -> object:
-        caller = await admission.admit(call.peer, method.path)
+        caller = _hinted(await admission.admit(call.peer, method.path), call)
         return await handler(call.request(), caller)
 
     async def converse(call: ServerCall[Any, Any]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Protocol
 
+from finial.core.bundle import Bundle
 from finial.core.errors import FinialError, Kind, Reason, shown
 from finial.core.ids import TrustDomain
 from finial.core.x509cert import Certificate
@@ -61,14 +62,27 @@ class SlotRow:
     activated_at: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the journal holds.
+
+    Args:
+        rows: At most one for each slot.
+        bundle: The own bundle; None before the first authority is published.
+    """
+
+    rows: tuple[SlotRow, ...]
+    bundle: Bundle | None
+
+
 class Journal(Protocol):
     """Keeps the rows. Whatever returns is durable; whatever raises may have been done all the same."""
 
-    async def load(self) -> tuple[SlotRow, ...]:
-        """Every row, at most one for each slot.
+    async def load(self) -> Written:
+        """Everything, as it is at one moment.
 
         Raises:
-            FinialError: They cannot be read.
+            FinialError: It cannot be read.
         """
 
     async def prepare(self, row: SlotRow, authority: bytes) -> None:
@@ -90,6 +104,28 @@ class Journal(Protocol):
             old: What is in the other slot, with the status OLD; None when that one is empty.
 
         Raises:
+            FinialError: It was not done, or nobody knows whether it was.
+        """
+
+    async def taint(self, authority_id: str) -> None:
+        """Mark the authority in the own bundle as one to rotate away from.
+
+        Args:
+            authority_id: Its subject key id in lower-case hex.
+
+        Raises:
+            OrderError: It is in a slot of another server.
+            FinialError: It was not done, or nobody knows whether it was.
+        """
+
+    async def revoke(self, authority_id: str) -> None:
+        """Take the authority out of the own bundle; its row, if it has one, stays.
+
+        Args:
+            authority_id: Its subject key id in lower-case hex.
+
+        Raises:
+            OrderError: It is in a slot of another server.
             FinialError: It was not done, or nobody knows whether it was.
         """
 

@@ -7,15 +7,18 @@ the slots and the time and so says the right thing after a kill at any moment an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
 from finial.core.errors import FinialError, Kind, Reason
 from finial.core.rotation import Lifetime
 from finial.core.x509cert import Certificate
+
+TAINT_NOTICE = timedelta(minutes=1)
+"""For how long a successor has been published when it takes over from an active authority that is tainted."""
 
 _SLOTS = Reason(
     "ca-slots",
@@ -224,6 +227,7 @@ class Why(StrEnum):
     DUE = "its time has come"
     NOT_VALID = "the active one is not valid now"
     STALE = "the prepared one is not valid now"
+    TAINTED = "the one so far is tainted"
     ORDERED = "an operator ordered it"
 
 
@@ -267,24 +271,31 @@ class Wait:
 Step = Prepare | Activate | Wait
 
 
-def next_step(slots: Slots, now: datetime) -> Step:
+def next_step(slots: Slots, now: datetime, tainted: Collection[Certificate] = ()) -> Step:
     """What is to be done with the slots.
 
     Args:
-        slots: As the journal has them, without those whose keys are gone.
+        slots: As the journal has them, without those that cannot sign any more.
         now: Aware, UTC.
+        tainted: Authorities from which to rotate away.
     """
     active, prepared = slots.active, slots.prepared
     if prepared is not None and not prepared.valid_at(now):
         return Prepare(slots.spare, Why.STALE)
+    if prepared is not None and prepared.certificate in tainted:
+        return Prepare(slots.spare, Why.TAINTED)
     if active is None or not active.valid_at(now):
         why = Why.NONE if active is None else Why.NOT_VALID
         return Prepare(slots.spare, why) if prepared is None else Activate(prepared.name, why)
+    # Nobody taints the active one by an order; a database that was changed by hand may say so all the same.
+    why = Why.TAINTED if active.certificate in tainted else Why.DUE
     if prepared is None:
         due = active.lifetime.prepare_at()
-        return Prepare(slots.spare, Why.DUE) if now >= due else Wait(due)
+        return Prepare(slots.spare, why) if why is Why.TAINTED or now >= due else Wait(due)
     due = _activate_at(active, prepared)
-    return Activate(prepared.name, Why.DUE) if now >= due else Wait(due)
+    if why is Why.TAINTED:
+        due = min(due, prepared.prepared_at + TAINT_NOTICE)
+    return Activate(prepared.name, why) if now >= due else Wait(due)
 
 
 def _activate_at(active: Slot, prepared: Slot) -> datetime:

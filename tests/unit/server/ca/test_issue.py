@@ -113,3 +113,21 @@ def test_what_it_shows_of_itself() -> None:
     assert signer.trust_domain == DOMAIN
     assert server_id(DOMAIN).text == IDS[1]
     assert repr(signer).startswith("Authority(a.test, Certificate('spiffe://a.test', serial 7, ")
+
+
+def test_it_knows_when_the_last_svid_ends_of_what_it_alone_has_signed_by() -> None:
+    clock = ManualClock()
+    signer = authority(clock)
+    assert signer.last_end(root("A")) == root("A").not_after  # it was used before, so nobody knows
+    signer.sign_svid(request(), HOUR)
+    assert signer.last_end(root("A")) == root("A").not_after
+    signer.use(root("B"), forge.key("B"), first=True)
+    assert signer.last_end(root("B")) == START
+    ends = [signer.sign_svid(request(), ttl)[0].not_after for ttl in (HOUR, 3 * HOUR, 2 * HOUR)]
+    assert signer.last_end(root("B")) == ends[1] == START + 3 * HOUR
+    third = root("C", START + 48 * HOUR)
+    signer.use(third, forge.key("C"), first=True)
+    assert signer.last_end(root("B")) == ends[1]
+    clock.jump(48 * HOUR)
+    signer.use(third, forge.key("C"))
+    assert signer.last_end(root("B")) == root("B").not_after  # long ended, and forgotten

@@ -13,6 +13,7 @@ from finial.core.keys import KeyType
 from finial.core.x509_profile import SVIDRequest
 from finial.core.x509cert import Certificate
 from finial.server.ca.issue import Authority
+from finial.server.ca.orders import authority_id_of
 from finial.server.ca.rotate import AuthorityPlan, Rotation
 from support import forge
 from support.authorities import DOMAIN
@@ -34,8 +35,10 @@ class Disk:
         self.chance = FixedChance()
         self.activated: list[Certificate] = []
 
-    async def live(self, at: int | None = None) -> tuple[Strikes, Authority, bool]:
-        """One process: starts, does what is due, and is killed at one of its moments."""
+    async def live(
+        self, at: int | None = None, order: Order | None = None
+    ) -> tuple[Strikes, Authority, bool]:
+        """One process: starts, does what is due and perhaps ordered, and is killed at one of its moments."""
         strikes = self.journal.strikes = self.keys.strikes = Strikes(at)
         authority = Authority(DOMAIN, clock=self.clock, chance=self.chance)
         rotation = Rotation(
@@ -50,9 +53,17 @@ class Disk:
         try:
             await rotation.start()
             await rotation._round()
+            if order is not None:
+                await order(self, rotation)
+                await rotation._round()
         except Killed:
             return strikes, authority, True
         return strikes, authority, False
+
+    def root(self, status: str) -> Certificate:
+        """The authority with this status."""
+        (row,) = [row for row in self.journal.rows.values() if row.status == status]
+        return Certificate.parse(row.certificate)
 
     def on_activated(self, certificate: Certificate) -> None:
         assert certificate in self.journal.bundle
@@ -74,6 +85,9 @@ class Disk:
         assert sum(row.status == "prepared" for row in self.journal.rows.values()) <= 1
         assert set(self.keys.keys) <= {row.key_id for row in self.journal.rows.values()}
         assert active[0].key_id in self.keys.keys
+
+
+Order = Callable[[Disk, Rotation], Awaitable[object]]
 
 
 async def _nothing(disk: Disk) -> None:
@@ -136,6 +150,59 @@ SCENES: list[Callable[[Disk], Awaitable[None]]] = [
     _keys_gone,
     _journal_shortened,
 ]
+
+
+async def _out_of_the_bundle(disk: Disk) -> None:
+    """A restart after somebody took the active authority out of the bundle."""
+    await disk.live()
+    disk.journal.bundle.clear()
+
+
+SCENES.append(_out_of_the_bundle)
+
+
+async def _rotate(disk: Disk, rotation: Rotation) -> None:
+    """Everything that an operator does, as far as it has not been done before."""
+    active = rotation.slots.active
+    assert active is not None
+    done = len(disk.activated) and active.name == "B"
+    if not done:
+        prepared = rotation.slots.prepared or await rotation.prepare()
+        await rotation.activate(prepared.authority_id)
+    old = disk.root("old")
+    if old not in disk.journal.bundle:
+        return
+    if old not in disk.journal.tainted:
+        await rotation.taint(authority_id_of(old))
+    await rotation.revoke(authority_id_of(old))
+
+
+def test_a_rotation_by_orders_goes_on_after_a_kill_at_any_moment_and_another_one() -> None:
+    async def killed_at(first: int, second: int) -> tuple[bool, bool]:
+        disk = Disk()
+        await disk.live()
+        _, _, once = await disk.live(first, _rotate)
+        _, authority, twice = await disk.live(second, _rotate)
+        if twice:
+            _, authority, _ = await disk.live(None, _rotate)
+        disk.check(authority)
+        assert disk.journal.bundle == [disk.root("active")]
+        assert not disk.journal.tainted
+        return once, twice
+
+    async def every_moment() -> None:
+        first = 0
+        while True:
+            second, once, twice = 0, True, True
+            while twice:
+                once, twice = await killed_at(first, second)
+                second += 1
+            if not once:
+                break
+            first += 1
+        assert first >= 20
+
+    asyncio.run(every_moment())
 
 
 @pytest.mark.parametrize("scene", SCENES)

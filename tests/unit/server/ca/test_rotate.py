@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,89 +9,19 @@ from pathlib import Path
 import pytest
 
 from finial.core.errors import FinialError
-from finial.core.ids import SpiffeID, TrustDomain
+from finial.core.ids import TrustDomain
 from finial.core.keys import KeyType
-from finial.core.x509_profile import SVIDRequest
 from finial.core.x509cert import Certificate
 from finial.plugin.keys import GuardedKeyManager
 from finial.plugins.keys.disk import DiskKeyManager
-from finial.server.ca.issue import Authority
 from finial.server.ca.journal import JournalError, to_row
-from finial.server.ca.rotate import CHECK_EVERY, KEY_PREFIX, AuthorityPlan, Rotation
+from finial.server.ca.rotate import CHECK_EVERY, KEY_PREFIX, AuthorityPlan
 from finial.server.ca.slots import Status
 from support import forge
-from support.authorities import DOMAIN, slot
-from support.clock import FixedChance, ManualClock, settle
-from support.fake_journal import FakeJournal
-from support.fake_keys import MemoryKeyManager, new_key
+from support.authorities import slot
+from support.ca_world import SECOND, TTL, World, logged
+from support.fake_keys import new_key
 from support.strikes import Strikes, failed
-
-TTL = timedelta(minutes=6)
-SECOND = timedelta(seconds=1)
-
-
-class World:
-    """What outlives a server: its journal, its keys and the time; and the server that runs now."""
-
-    def __init__(self, ttl: timedelta = TTL) -> None:
-        self.journal = FakeJournal()
-        self.keys = MemoryKeyManager()
-        self.clock = ManualClock()
-        self.chance = FixedChance()
-        self.plan = AuthorityPlan(ttl=ttl, key_type=KeyType.EC_P256)
-        self.activated: list[Certificate] = []
-        self.authority: Authority
-        self.rotation: Rotation
-        self.boot()
-
-    def boot(self, domain: TrustDomain = DOMAIN) -> None:
-        """A new server process, not started."""
-        self.authority = Authority(domain, clock=self.clock, chance=self.chance)
-        self.rotation = Rotation(
-            self.plan,
-            authority=self.authority,
-            journal=self.journal,
-            keys=self.keys,
-            clock=self.clock,
-            chance=self.chance,
-            on_activated=self.activated.append,
-        )
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """A server that has started and runs."""
-        self.boot()
-        await self.rotation.start()
-        task = asyncio.create_task(self.rotation.run())
-        await settle()
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    def strike(self, at: int | None = None) -> Strikes:
-        """Failures to come, at the journal and the key manager."""
-        strikes = Strikes(at, what=failed)
-        self.journal.strikes = self.keys.strikes = strikes
-        return strikes
-
-    def signer(self) -> Certificate:
-        """Sign something, and see that it was by a root that is published."""
-        request = SVIDRequest(spiffe_id=SpiffeID("spiffe://a.test/web"), public_key=forge.key().public_key())
-        leaf = self.authority.sign_svid(request, timedelta(hours=1))[0]
-        found = [one for one in self.journal.bundle if one.key is not None and leaf.signed_by(one.key)]
-        assert len(found) == 1
-        assert leaf.not_after <= found[0].not_after
-        return found[0]
-
-    def statuses(self) -> dict[str, str]:
-        return {name: row.status for name, row in sorted(self.journal.rows.items())}
-
-
-def logged(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno == level]
 
 
 def test_a_new_server_makes_an_authority_and_signs_by_it() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from finial.core.errors import FinialError, RotationError
 from finial.server.ca.slots import (
+    TAINT_NOTICE,
     TRANSITIONS,
     Activate,
     Event,
@@ -206,3 +207,22 @@ def test_a_late_successor_is_published_for_a_while_before_it_signs() -> None:
     assert next_step(both, END - HOUR) == Activate(B, Why.DUE)
     ahead = Slots([slot("A", ACTIVE), replace(slot("B", PREPARED, END - HOUR), prepared_at=END + HOUR)])
     assert next_step(ahead, END) == Activate(B, Why.NOT_VALID)
+
+
+def test_a_tainted_authority_is_rotated_away_from_at_once() -> None:
+    active, prepared = slot("A", ACTIVE), slot("B", PREPARED, START + HOUR)
+    now = START + HOUR
+    assert next_step(Slots([active]), now, {active.certificate}) == Prepare(B, Why.TAINTED)
+    assert next_step(Slots([active]), now, {root("C")}) == next_step(Slots([active]), now)
+    slots = Slots([active, prepared])
+    assert next_step(slots, now, {active.certificate}) == Wait(now + TAINT_NOTICE)
+    assert next_step(slots, now + TAINT_NOTICE, {active.certificate}) == Activate(B, Why.TAINTED)
+    successor = prepared.certificate
+    assert next_step(slots, now, {successor}) == Prepare(B, Why.TAINTED)
+    assert next_step(Slots([prepared]), now, {successor}) == Prepare(B, Why.TAINTED)
+
+
+def test_a_tainted_authority_gives_way_no_later_than_any_other() -> None:
+    active = slot("A", ACTIVE)
+    slots = Slots([active, slot("B", PREPARED, START + 12 * HOUR)])
+    assert next_step(slots, START + 20 * HOUR, {active.certificate}) == Activate(B, Why.TAINTED)
