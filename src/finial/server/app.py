@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from finial.core.errors import FinialError
 from finial.core.ids import TrustDomain
+from finial.core.x509cert import Certificate
 from finial.plugin.catalog import PluginContext, load, load_all
 from finial.plugin.keys import KEY_MANAGERS
 from finial.plugin.node import NODE_ATTESTORS_SERVER
@@ -19,20 +21,33 @@ from finial.runtime import files
 from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
+from finial.runtime.metrics import Registry
 from finial.runtime.service import run_until
 from finial.server.access import Access
 from finial.server.api import chain
 from finial.server.api.agent import AgentService
 from finial.server.api.bundle import BundleService
 from finial.server.api.entry import EntryService
+from finial.server.api.fleet import FleetService
+from finial.server.api.localauthority import Ground as OrderGround
+from finial.server.api.localauthority import LocalAuthorityService
+from finial.server.api.push import PushService
 from finial.server.api.svid import SVIDService
 from finial.server.attest import Attestation
 from finial.server.ca.issue import Authority
 from finial.server.ca.rotate import AuthorityPlan, Rotation
 from finial.server.config import ServerSettings
+from finial.server.figures import describe, observers
+from finial.server.fleet import Fleet
 from finial.server.identity import ServerIdentity
 from finial.server.index.index import Index
 from finial.server.limits import Limiter
+from finial.server.push.delivery import Deliveries
+from finial.server.push.failover import Failover
+from finial.server.push.ground import Ground as PushGround
+from finial.server.push.hub import Hub
+from finial.server.push.turns import Turns as Transfers
+from finial.server.signing import Turns
 from finial.server.store import database, pruning, snapshot
 from finial.server.store.authorities import SQLJournal
 from finial.server.store.writer import Store
@@ -57,6 +72,10 @@ class _Ground:
     store: Store
     index: Index
     context: PluginContext
+    authority: Authority
+    rotation: Rotation
+    fleet: Fleet
+    figures: Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +122,6 @@ async def run(
             trust_domain=settings.trust_domain, clock=clock, chance=chance, data_dir=settings.data_dir
         )
         authority = Authority(settings.trust_domain, clock=clock, chance=chance)
-        rotation = _rotation(settings, authority, store, context)
-        await rotation.start()
         identity = ServerIdentity(
             authority,
             index,
@@ -113,23 +130,48 @@ async def run(
             ttl=settings.agent_svid_ttl,
             admin_ids=settings.admin_ids,
         )
+        rotation = _rotation(
+            settings, authority, store, context=context, on_activated=identity.authority_changed
+        )
+        await rotation.start()
         identity.start()
-        endpoints = _endpoints(_Ground(settings, store, index, context), authority)
-        access = Access(index, store, clock=clock, admin_ids=settings.admin_ids)
-        routes = chain.routes(endpoints, access)
-        health = check_route(whole_process(lambda: _serves(index)))
-        remote = Server(routes, limits=settings.limits, translate=error_from, jitter=chance.fraction)
-        local = Server([*routes, health], translate=error_from)
-        files.folder(settings.socket.parent, _DATA_FOLDER)
-        # The remote port first: it is the one that somebody else may have.
-        address = await remote.listen(settings.bind, tls=identity.tls)
-        stack.push_async_callback(remote.stop, settings.shutdown_grace)
-        await local.listen(Unix(str(settings.socket), _ADMIN_SOCKET))
-        stack.push_async_callback(local.stop, settings.shutdown_grace)
-        ready(Running(settings.trust_domain, address, settings.socket))
-        services = [store.watch(), rotation.run(), identity.run(), _prune(settings, store, clock)]
+        fleet = Fleet(index, clock=clock)
+        ground = _Ground(settings, store, index, context, authority, rotation, fleet, Registry())
+        services = [
+            store.watch(), index.run(clock), rotation.run(), identity.run(), _prune(settings, store, clock)
+        ]  # fmt: skip
+        await _listen(stack, ground, identity=identity, ready=ready)
         await run_until(stop, services)
         _log.info("stopping")
+
+
+async def _listen(
+    stack: AsyncExitStack, ground: _Ground, *, identity: ServerIdentity, ready: Callable[[Running], None]
+) -> None:
+    """Serve from here on, until the stack is unwound."""
+    settings, context = ground.settings, ground.context
+    access = Access(
+        ground.index, ground.store, clock=context.clock, admin_ids=settings.admin_ids, fleet=ground.fleet
+    )
+    routes = chain.routes(_endpoints(ground), access)
+    health = check_route(whole_process(lambda: _whether(_serves(ground.index))))
+    remote = Server(routes, limits=settings.limits, translate=error_from, jitter=context.chance.fraction)
+    local = Server([*routes, health], translate=error_from)
+    files.folder(settings.socket.parent, _DATA_FOLDER)
+    # The remote port first: it is the one that somebody else may have.
+    address = await remote.listen(settings.bind, tls=identity.tls)
+    stack.push_async_callback(remote.stop, settings.shutdown_grace)
+    await local.listen(Unix(str(settings.socket), _ADMIN_SOCKET))
+    stack.push_async_callback(local.stop, settings.shutdown_grace)
+    if settings.metrics_bind is not None:
+        from finial.runtime import scrape  # noqa: PLC0415 - h11 is imported only where figures are served
+
+        asked = await scrape.serve(
+            settings.metrics_bind, ground.figures, lambda: _serves(ground.index), clock=context.clock
+        )
+        stack.push_async_callback(asked.close)
+        _log.info("figures served", extra=fields(host=settings.metrics_bind.host, port=asked.port))
+    ready(Running(settings.trust_domain, address, settings.socket))
 
 
 async def _open_store(settings: ServerSettings, clock: Clock, chance: Chance) -> tuple[Store, Index]:
@@ -138,13 +180,13 @@ async def _open_store(settings: ServerSettings, clock: Clock, chance: Chance) ->
     epoch = await asyncio.to_thread(database.prepare, engine, path, settings.trust_domain, chance=chance)
     store = Store(engine, server=_SERVER_NAME, clock=clock)
     index = Index(settings.trust_domain)
-    store.start(index.apply)
+    store.start(index.apply, index.reload)
     try:
         found = await store.write(snapshot.read)
     except FinialError:
         await store.close()
         raise
-    index.load(found.entries, found.nodes, found.bundles)
+    index.load(found)
     _log.info(
         "store opened",
         extra=fields(path=path, epoch=epoch, entries=len(found.entries), agents=len(found.nodes)),
@@ -153,7 +195,12 @@ async def _open_store(settings: ServerSettings, clock: Clock, chance: Chance) ->
 
 
 def _rotation(
-    settings: ServerSettings, authority: Authority, store: Store, context: PluginContext
+    settings: ServerSettings,
+    authority: Authority,
+    store: Store,
+    *,
+    context: PluginContext,
+    on_activated: Callable[[Certificate], None],
 ) -> Rotation:
     plugin_settings = settings.plugins.get(KEY_MANAGERS.table, {}).get(settings.key_manager, {})
     return Rotation(
@@ -163,13 +210,13 @@ def _rotation(
         keys=load(KEY_MANAGERS, settings.key_manager, plugin_settings, context=context),
         clock=context.clock,
         chance=context.chance,
-        on_activated=lambda _: None,
+        on_activated=on_activated,
     )
 
 
-def _endpoints(ground: _Ground, authority: Authority) -> list[chain.Endpoint]:
+def _endpoints(ground: _Ground) -> list[chain.Endpoint]:
     settings, store, index, context = ground.settings, ground.store, ground.index, ground.context
-    clock, chance = context.clock, context.chance
+    authority, clock, chance = ground.authority, context.clock, context.chance
     signing = Limiter(_SIGNATURES, clock=clock) if settings.ratelimit_signing else None
     attesting = Limiter(_ATTESTATIONS, clock=clock) if settings.ratelimit_attestation else None
     attestors = load_all(
@@ -194,14 +241,60 @@ def _endpoints(ground: _Ground, authority: Authority) -> list[chain.Endpoint]:
         chance=chance,
         max_token_ttl=settings.max_join_token_ttl,
     )
-    svids = SVIDService(index, authority, clock=clock, limit=signing, ttl=settings.default_x509_svid_ttl)
+    svids = SVIDService(
+        index,
+        authority,
+        Turns(clock=clock, chance=chance),
+        clock=clock,
+        limit=signing,
+        ttl=settings.default_x509_svid_ttl,
+    )
     entries = EntryService(index, store, clock=clock, chance=chance)
-    bundles = BundleService(index, store)
-    return [*agents.endpoints(), *entries.endpoints(), *bundles.endpoints(), *svids.endpoints()]
+    bundles = BundleService(index, store, ground.fleet)
+    push = _push(ground)
+    describe(ground.figures, index=index, hub=push.hub, clock=clock, authority_end=lambda: _end(authority))
+    orders = OrderGround(ground.rotation, authority, index, ground.fleet)
+    return [
+        *agents.endpoints(),
+        *entries.endpoints(),
+        *bundles.endpoints(),
+        *svids.endpoints(),
+        *PushService(push).endpoints(),
+        *LocalAuthorityService(orders, clock=clock).endpoints(),
+        *FleetService(orders, push.deliveries).endpoints(),
+    ]
 
 
-async def _serves(index: Index) -> bool:
+def _push(ground: _Ground) -> PushGround:
+    """What the streams of agents stand on."""
+    index, context = ground.index, ground.context
+    clock, chance = context.clock, context.chance
+    hub = Hub(clock)
+    deliveries = Deliveries(index, hub, clock=clock, observers=observers(ground.figures))
+    index.subscribe(deliveries.changed)
+    return PushGround(
+        index=index,
+        hub=hub,
+        turns=Transfers(clock, chance),
+        failover=Failover(index, ground.store, clock=clock, chance=chance),
+        deliveries=deliveries,
+        fleet=ground.fleet,
+        clock=clock,
+        chance=chance,
+    )
+
+
+def _end(authority: Authority) -> datetime | None:
+    certificate = authority.certificate
+    return None if certificate is None else certificate.not_after
+
+
+def _serves(index: Index) -> bool:
     return index.bundle is not None
+
+
+async def _whether(answer: bool) -> bool:
+    return answer
 
 
 async def _prune(settings: ServerSettings, store: Store, clock: Clock) -> None:

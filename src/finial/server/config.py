@@ -146,8 +146,9 @@ class ServerSettings(Settings):
         key="limits.handshake_timeout",
     )
     limits_max_connection_age: timedelta = setting(
-        "How old a connection over TLS gets before agents are asked to make a new one; 0 for any age.",
-        default=timedelta(minutes=3),
+        "How old a connection over TLS gets, give or take a fifth, before agents are asked to make a new "
+        "one; 0 for any age.",
+        default=timedelta(hours=1),
         least=_NEVER,
         key="limits.max_connection_age",
     )
@@ -162,6 +163,14 @@ class ServerSettings(Settings):
         default=_RPC.send_timeout or _NEVER,
         least=_NEVER,
         key="limits.send_timeout",
+    )
+    metrics_bind: Tcp | None = setting(
+        "Where figures can be fetched by HTTP at /metrics, such as 127.0.0.1:9988; whoever reaches it may "
+        "read them.",
+        default=None,
+        default_text="nowhere",
+        form=address(Tcp),
+        key="metrics.bind",
     )
     shutdown_grace: timedelta = setting(
         "How long calls may go on when the server ends.", default=timedelta(seconds=10), least=_NEVER

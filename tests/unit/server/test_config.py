@@ -52,7 +52,7 @@ def test_only_a_trust_domain_is_needed() -> None:
     assert loaded.warnings == ()
     assert loaded.settings == ServerSettings(trust_domain=TrustDomain("example.org"))
     assert loaded.settings.agent_svid_ttl == timedelta(hours=1)
-    assert loaded.settings.limits == Limits(max_connection_age=timedelta(minutes=3))
+    assert loaded.settings.limits == Limits(max_connection_age=timedelta(hours=1))
     with pytest.raises(SettingsError, match="trust_domain: not set: give --trust-domain"):
         load(ServerSettings)
 

@@ -105,7 +105,75 @@ def test_a_renewal_that_fails_is_made_later(caplog: pytest.LogCaptureFixture) ->
 def _publish(index: Index, domain: TrustDomain, *authorities: Certificate) -> None:
     bundle = Bundle(trust_domain=domain, x509_authorities=authorities)
     record = BundleRecord(seq=len(index.bundles) + 1, bundle=bundle, data=b"")
-    index.apply([Change(ChangeKind.BUNDLE, domain.name, record)])
+    index.apply([Change(ChangeKind.BUNDLE, domain.name, record)], index.position + 1)
+
+
+def _tainted(index: Index, tainted: Certificate, *authorities: Certificate) -> None:
+    bundle = Bundle(trust_domain=DOMAIN, x509_authorities=authorities, tainted=frozenset({tainted}))
+    record = BundleRecord(seq=1, bundle=bundle, data=b"")
+    index.apply([Change(ChangeKind.BUNDLE, DOMAIN.name, record)], index.position + 1)
+
+
+def test_the_svid_is_renewed_at_once_when_another_authority_begins_to_sign() -> None:
+    async def main() -> None:
+        clock, index = ManualClock(), Index(DOMAIN)
+        signer = Signer(clock)
+        first, second = root("a", START - 2 * YEAR, 5 * YEAR), root("b")
+        _publish(index, DOMAIN, first, second)
+        identity = ServerIdentity(signer, index, clock=clock, chance=FixedChance(), ttl=HOUR)
+        identity.authority_changed(first)  # while the server starts: nobody is served yet
+        assert not signer.signed
+        identity.start()
+        before = identity.context()
+        signer.authority.use(second, forge.key("b"))
+        identity.authority_changed(second)
+        assert signer.signed[-1].signed_by(forge.key("b").public_key())
+        assert identity.context() is not before
+        _tainted(index, first, first, second)
+        _publish(index, DOMAIN, second)
+        assert len(signer.signed) == 2  # it does not rest on what is tainted and gone
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("what", ["tainted", "gone"])
+def test_the_svid_is_renewed_at_once_when_what_it_rests_on_is_tainted_or_gone(what: str) -> None:
+    async def main() -> None:
+        clock, index = ManualClock(), Index(DOMAIN)
+        signer = Signer(clock)
+        first, second = root("a", START - 2 * YEAR, 5 * YEAR), root("b")
+        _publish(index, DOMAIN, first, second)
+        async with _identity(signer, clock, index) as identity:
+            _publish(index, DOMAIN, first, second, root("c"))
+            assert len(signer.signed) == 1
+            signer.authority.use(second, forge.key("b"))
+            if what == "tainted":
+                _tainted(index, first, first, second)
+            else:
+                _publish(index, DOMAIN, second)
+            assert len(signer.signed) == 2
+            assert signer.signed[-1].signed_by(forge.key("b").public_key())
+            assert identity.context() is identity.context()
+
+    asyncio.run(main())
+
+
+def test_a_renewal_that_was_ordered_and_fails_is_made_later() -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        signer = Signer(clock)
+        async with _identity(signer, clock, Index(DOMAIN)) as identity:
+            signer.works = False
+            identity.authority_changed(root("b"))
+            await clock.advance(timedelta(seconds=5))
+            assert len(signer.signed) == 1
+            signer.works = True
+            await clock.advance(timedelta(seconds=5))
+            assert len(signer.signed) == 2
+            await clock.advance(timedelta(seconds=5))
+            assert len(signer.signed) == 2
+
+    asyncio.run(main())
 
 
 def _refused(identity: ServerIdentity, leaf: forge.Made) -> type[FinialError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +14,24 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from finial.core.ids import SpiffeID
+from finial.core.x509_profile import SVIDRequest
+from finial.core.x509cert import Certificate
 from finial.core.x509path import verify_x509
-from finial.rpc import RpcError, StatusCode
+from finial.rpc import Channel, RpcError, StatusCode
+from finial.server import signing
+from finial.server.api.chain import Caller
+from finial.server.api.svid import SVIDService
+from finial.server.policy import Role
+from finial.server.signing import Turns
+from finial.server.store import nodes
+from finial.server.store.records import Change, ChangeKind, NodeRecord
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
-from support.clock import START
+from finial.wire.hints import write_remaining
+from support import forge
+from support.clock import START, FixedChance, ManualClock
 from support.server_app import RunningServer, an_entry, csr, running
+from support.server_store import an_entry as stored_entry
+from support.server_store import opened
 
 SVID = svid_pb.SVID
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -107,6 +121,116 @@ def test_an_svid_never_outlives_the_authority(tmp_path: Path) -> None:
             (entry_id,) = await server.create(entry)
             reply = await _batch(server, (entry_id, csr(KEY)))
             assert reply.results[0].svid.expires_at == int((START + timedelta(minutes=10)).timestamp())
+
+    asyncio.run(main())
+
+
+class _Hurrying(ManualClock):
+    """Moves on whenever it is looked at, so that work takes time."""
+
+    def monotonic(self) -> float:
+        self._move_to(self._seconds + 0.001)
+        return self._seconds
+
+
+def _signing(count: int, entry: str, data: bytes) -> svid_pb.BatchNewX509SVIDRequest:
+    return svid_pb.BatchNewX509SVIDRequest(
+        params=[svid_pb.NewX509SVIDParams(entry_id=entry, csr=data)] * count
+    )
+
+
+def test_an_agent_that_holds_nothing_is_not_kept_waiting_by_one_that_renews_in_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, clock=_Hurrying()) as server:
+            entries = await server.create(an_entry("/web"), an_entry("/api", parent="/other"))
+            patient = await server.channel((await server.join("/node")).pair)
+            hurried = await server.channel((await server.join("/other")).pair)
+            data, done = csr(KEY), []
+
+            async def ask(channel: Channel, count: int, entry: str, left: timedelta) -> None:
+                request = _signing(count, entry, data)
+                reply = await channel.unary(SVID.BatchNewX509SVID, request, metadata=[write_remaining(left)])
+                assert [result.status.code for result in reply.results] == [0] * count
+                done.append(entry)
+
+            first = asyncio.ensure_future(ask(patient, 400, entries[0], timedelta(minutes=30)))
+            health = asyncio.ensure_future(server.trust())
+            await ask(hurried, 1, entries[1], timedelta(0))
+            await health
+            assert not first.done()
+            await first
+            assert done == [entries[1], entries[0]]
+
+    asyncio.run(main())
+
+
+def test_an_agent_that_asks_too_often_is_told_when_to_come_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, clock=_Hurrying(), ratelimit_signing=False) as server:
+            channel = await server.channel((await server.join("/node")).pair)
+            request = _signing(400, "nobody", b"")
+            calls = [
+                channel.unary(SVID.BatchNewX509SVID, request) for _ in range(signing.MOST_CALLS_OF_ONE + 2)
+            ]
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+            refused = [end for end in ends if isinstance(end, RpcError)]
+            assert [error.code for error in refused] == [StatusCode.RESOURCE_EXHAUSTED] * 2
+            for error in refused:
+                assert error.retry_after is not None
+                assert timedelta(seconds=1) <= error.retry_after <= timedelta(minutes=1)
+
+    asyncio.run(main())
+
+
+class _Signer:
+    """Signs, and has something happen behind the third signature."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.signed = 0
+        self._then = then
+        self._chain = (forge.leaf(forge.root("root"), "spiffe://example.org/web").certificate,)
+
+    def sign_svid(self, request: SVIDRequest, ttl: timedelta) -> tuple[Certificate, ...]:
+        self.signed += 1
+        if self.signed == 3:
+            self._then()
+        return self._chain
+
+
+@pytest.mark.parametrize("how", ["banned", "entry gone"])
+def test_what_ends_while_others_have_their_turn_is_signed_no_more(tmp_path: Path, how: str) -> None:
+    agent = SpiffeID("spiffe://example.org/spire/agent/test/one")
+    refusals: list[RpcError] = []
+
+    def recheck() -> None:
+        if refusals:
+            raise refusals[0]
+
+    async def main() -> None:
+        async with opened(tmp_path / "db") as world:
+
+            def end() -> None:
+                if how == "banned":
+                    refusals.append(RpcError(StatusCode.PERMISSION_DENIED, "banned"))
+                else:
+                    world.index.apply([Change(ChangeKind.ENTRY, "web", None)], world.index.position + 1)
+
+            await world.create(stored_entry("web", parent="spire/agent/test/one"))
+            node = NodeRecord(seq=0, id=agent.text, attestation_type="test", serial="1", expires_at=0)
+            await world.store.write(lambda tx: nodes.put(tx, node))
+            signer, turns = _Signer(end), Turns(clock=world.clock, chance=FixedChance())
+            service = SVIDService(
+                world.index, signer, turns, clock=world.clock, limit=None, ttl=timedelta(hours=1)
+            )
+            caller = Caller(Role.AGENT, "192.0.2.1", agent, recheck)
+            answer = service.batch_new(_signing(5, "web", csr(KEY)), caller)
+            if how == "banned":
+                with pytest.raises(RpcError, match="banned"):
+                    await answer
+            else:
+                codes = [result.status.code for result in (await answer).results]
+                assert codes == [0, 0, 0, StatusCode.NOT_FOUND, StatusCode.NOT_FOUND]
+            assert signer.signed == 3
 
     asyncio.run(main())
 

@@ -1,0 +1,1 @@
+"""Push: each agent is told what it may serve, and told again when that changes."""
