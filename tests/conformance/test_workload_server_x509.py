@@ -15,7 +15,7 @@ from finial.core.x509svid import X509SVID
 from finial.rpc import Channel, StatusCode
 from finial.wire.gen import workload as pb
 from support.agent_world import HEADER, ME, Agent, World, agent, ids, joined, on_agent, stream, world
-from support.clock import FixedChance, settle
+from support.clock import settle
 from support.rpc import run
 from support.workload_desk import SVIDS, desk
 
@@ -67,19 +67,21 @@ def test_each_request_is_answered_at_once() -> None:
 @pytest.mark.spec("WAPI-14")
 def test_updates_are_merged_and_spread_over_a_bounded_while() -> None:
     async def main() -> None:
-        async with desk(chance=FixedChance(0.99)) as d, Channel(d.socket) as channel:
+        async with desk() as d, Channel(d.socket) as channel:
             calls = []
             for _ in range(40):
                 call = await d.stack.enter_async_context(d.stream(channel=channel))
                 await call.next()
                 calls.append(call)
+            d.enter(d.entry(hint="at once"))
+            assert {(await each.next_at_once()).svids[0].hint for each in calls} == {"at once"}
             for number in range(5):
                 d.enter(d.entry(hint=f"h{number}"))
             await settle()
             receiving = [asyncio.ensure_future(each.call.receive()) for each in calls]
             await settle()
             assert not any(each.done() for each in receiving)  # nobody is sent each of the changes
-            await d.clock.advance(timedelta(seconds=1.1))
+            await d.clock.advance(timedelta(seconds=0.02))
             messages = await asyncio.gather(*receiving)
             assert {message.svids[0].hint for message in messages if message is not None} == {"h4"}
             again = asyncio.ensure_future(calls[0].call.receive())
@@ -212,8 +214,10 @@ def test_entitlement_is_judged_again_before_each_message() -> None:
         async with desk() as d:
             async with d.stream() as caller:
                 await caller.next()
+                d.enter(d.entry(hint="at once"))
+                await caller.next_at_once()
                 d.enter(d.entry(hint="pending"))
-                await settle()  # an update is on its way ...
+                await settle()  # a further update is on its way ...
                 d.cache.apply(d.cache.book.replace_entries(()))  # ... and now there is no entry
                 error = await d.end_of(caller)
                 assert error.code is StatusCode.PERMISSION_DENIED

@@ -70,6 +70,11 @@ class World:
         await self.clock.advance(step)
         await self.quiet.wait()
 
+    async def pass_time(self, duration: timedelta, step: timedelta = STEP) -> None:
+        """Let so much time pass."""
+        for _ in range(duration // step):
+            await self.tick(step)
+
     async def within(self, what: Any, step: timedelta = STEP) -> Any:
         """Await something while time passes."""
         task = asyncio.ensure_future(what)
@@ -273,3 +278,23 @@ def on_agent(test: Callable[[World, Agent], Any]) -> Callable[[], None]:
 
     tested.__name__ = test.__name__
     return tested
+
+
+def on_pushed(test: Callable[[World, Agent], Any]) -> Callable[[], None]:
+    """Run a coroutine function as a test on an agent that is pushed to and has one entry for this process."""
+
+    def tested() -> None:
+        async def main() -> None:
+            async with served(pushes=True) as (w, running):
+                await test(w, running)
+
+        run(main())
+
+    tested.__name__ = test.__name__
+    return tested
+
+
+async def pushed_again(world: World, streams: int) -> None:
+    """Wait until there have been so many streams and the last is in force."""
+    push = world.server.push
+    await world.eventually(lambda: len(push.streams) == streams and bool(push.last.applied))

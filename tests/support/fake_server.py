@@ -24,6 +24,7 @@ from finial.rpc import Limits, Route, RpcError, Server, ServerCall, ServerTLS, S
 from finial.runtime.clock import Clock
 from finial.runtime.tls import KeyPair, server_context
 from finial.wire.bundles import bundle_message
+from finial.wire.gen import finial_api_server_push_v1 as push_pb
 from finial.wire.gen import spire_api_server_agent_v1 as agent_pb
 from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
@@ -32,6 +33,7 @@ from finial.wire.gen import spire_api_types as types
 from finial.wire.registry import id_message
 from finial.wire.status import error_from
 from finial.wire.statuses import Denial, denied, ok, status
+from support.fake_push import FakePush
 
 _Call = ServerCall[Any, Any]
 
@@ -91,6 +93,7 @@ class FakeServer:
     node_authority: Authority | None = None  # signs agents, where it is another one
     address: Tcp = ANY_PORT
     sequence: int = 1
+    pushes: bool = False
     _serial: int = 100
     _server: Server | None = None
 
@@ -98,6 +101,7 @@ class FakeServer:
         self.gate.set()
         self.active = self.new_authority()
         self.published = [self.active]
+        self.push = FakePush(self)
 
     # What tests change.
 
@@ -221,7 +225,9 @@ class FakeServer:
     # What it serves.
 
     def routes(self) -> list[Route]:
+        pushing = [bidi(push_pb.Push.Subscribe, self.push.subscribe)] if self.pushes else []
         return [
+            *pushing,
             bidi(agent_pb.Agent.AttestAgent, self.attest_agent),
             unary(agent_pb.Agent.RenewAgent, self.renew_agent),
             unary(agent_pb.Agent.PostStatus, self.post_status),

@@ -14,6 +14,7 @@ from finial.agent.attest import WorkloadAttestation
 from finial.agent.book import AuthorizedEntry, Book
 from finial.agent.cache import Cache
 from finial.agent.identity import new_key
+from finial.agent.progress import Progress
 from finial.core.ids import SpiffeID
 from finial.core.selectors import Selector
 from finial.core.x509svid import X509SVID
@@ -21,7 +22,7 @@ from finial.plugin.workload import WorkloadProcess
 from finial.rpc import Channel, Method, RpcError, Server, Unix
 from finial.wire.gen import workload as pb
 from support.agent_world import HEADER, Stream, World, world
-from support.clock import FixedChance, ManualClock
+from support.clock import ManualClock
 from support.fake_server import FakeServer
 
 SVIDS = pb.SpiffeWorkloadAPI.FetchX509SVID
@@ -95,13 +96,13 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(chance: FixedChance | None = None) -> AsyncIterator[Desk]:
+async def desk() -> AsyncIterator[Desk]:
     async with world() as w, AsyncExitStack() as stack:
-        cache = Cache(Book(w.server.bundle), w.clock)
+        cache = Cache(Book(w.server.bundle), w.clock, Progress())
         cache.synced.set()
         attestor = Says("me")
         attestation = WorkloadAttestation({"test": attestor})
-        api = WorkloadAPI(cache, attestation, clock=w.clock, chance=chance or FixedChance())
+        api = WorkloadAPI(cache, attestation, clock=w.clock)
         async with Server(api.routes()) as server:
             socket = Unix(str(w.folder / "s"))
             await server.listen(socket)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from finial.agent import figures
 from finial.agent.api.workload import WorkloadAPI
 from finial.agent.attest import WorkloadAttestation
 from finial.agent.attest_node import JOIN_TOKEN, Proof, TokenSource
@@ -19,8 +22,14 @@ from finial.agent.cache import Cache
 from finial.agent.config import AgentSettings
 from finial.agent.descriptors import callers_for, raise_limit
 from finial.agent.disk import FOLDER, Disk
+from finial.agent.feed import Feed
+from finial.agent.intake import Intake
 from finial.agent.link import Link
 from finial.agent.node import Node
+from finial.agent.polling import Polling
+from finial.agent.progress import Progress
+from finial.agent.pushed import Pushed
+from finial.agent.report import Reporter
 from finial.agent.signing import Signer
 from finial.agent.sync import Sync
 from finial.core.bundle import Bundle
@@ -33,6 +42,7 @@ from finial.runtime import files
 from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
+from finial.runtime.metrics import Registry
 from finial.runtime.service import run_until
 from finial.wire.gen import workload
 from finial.wire.health import WHOLE, HealthState, health_routes
@@ -100,7 +110,9 @@ class _Agent:
             trust_domain=bundle.trust_domain, clock=clock, chance=chance, data_dir=settings.data_dir
         )
         book = Book(bundle, settings.availability_target)
-        self.cache = Cache(book, clock)
+        self.figures = Registry()
+        self.progress = Progress()
+        self.cache = Cache(book, clock, self.progress)
         self.link = Link(settings.server, bundle, clock)
         self.node = Node(
             disk,
@@ -111,14 +123,15 @@ class _Agent:
             serving_until=book.last_end,
             drop=self.cache.wipe,
         )
-        interval = settings.sync_interval
-        self.sync = Sync(self.node, self.cache, clock=clock, chance=chance, interval=interval)
-        self.signer = Signer(self.node, self.cache, self.sync, clock=clock, chance=chance)
+        self.sync = self._sync(settings.sync_interval, clock, chance)
+        self.signer = Signer(
+            self.node, self.cache, self.sync, clock=clock, chance=chance, progress=self.progress
+        )
         proc = Path(os.environ.get("HOST_PROC") or "/proc")
         attestation = WorkloadAttestation(_workload_attestors(settings, context), proc=proc)
         self.health = HealthState({WHOLE: False, workload.SpiffeWorkloadAPI.name: False})
         routes = [
-            *WorkloadAPI(self.cache, attestation, clock=clock, chance=chance).routes(),
+            *WorkloadAPI(self.cache, attestation, clock=clock).routes(),
             *health_routes(self.health),
         ]
         connections = min(settings.limits_max_connections, callers_for(raise_limit()))
@@ -136,17 +149,46 @@ class _Agent:
         )
         self.socket = Unix(str(settings.socket), _SOCKET_MODE)
         self.grace = settings.shutdown_grace
+        self.metrics_bind = settings.metrics_bind
+        self.clock = clock
+
+    def _sync(self, interval: timedelta, clock: Clock, chance: Chance) -> Sync:
+        intake = Intake(self.node, self.cache, clock=clock)
+        pushed = Pushed(intake, clock=clock, mismatches=figures.mismatches(self.figures))
+        figures.describe(self.figures, book=self.cache.book, intake=intake, pushed=pushed, clock=clock)
+        reporter = Reporter(self.node, self.cache.book, self.progress, clock=clock)
+        feed = Feed(self.link, pushed, reporter, clock=clock, chance=chance)
+        polling = Polling(intake)
+        return Sync(self.node, feed, polling, intake=intake, clock=clock, chance=chance, interval=interval)
 
     async def run(self, start: Start, stop: asyncio.Event, ready: Callable[[Running], None]) -> None:
         files.folder(Path(self.socket.path).parent, FOLDER)
         try:
             # The socket first: it must not turn out to be in use when a token has been used up.
             await self.server.listen(self.socket)
-            await run_until(stop, [self._work(start, stop, ready)])
+            async with self._figures():
+                await run_until(stop, [self._work(start, stop, ready)])
         finally:
             self.health.stop()
             await self.server.stop(self.grace)
             await self.link.close()
+
+    @asynccontextmanager
+    async def _figures(self) -> AsyncIterator[None]:
+        """Serve figures, if they are wanted, until the block ends."""
+        if self.metrics_bind is None:
+            yield
+            return
+        from finial.runtime import scrape  # noqa: PLC0415 - h11 is imported only where figures are served
+
+        served = await scrape.serve(
+            self.metrics_bind, self.figures, self.cache.synced.is_set, clock=self.clock
+        )
+        _log.info("figures served", extra=fields(host=self.metrics_bind.host, port=served.port))
+        try:
+            yield
+        finally:
+            await served.close()
 
     async def _work(self, start: Start, stop: asyncio.Event, ready: Callable[[Running], None]) -> None:
         await self.node.join(start.identity)

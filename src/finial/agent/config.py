@@ -60,7 +60,7 @@ class AgentSettings(Settings):
     )
 
     sync_interval: timedelta = setting(
-        "How often entries and bundles are fetched from the server.",
+        "How often entries and bundles are fetched from a server that does not push them.",
         default=timedelta(seconds=5),
         least=timedelta(milliseconds=100),
         most=timedelta(hours=1),
@@ -101,6 +101,14 @@ class AgentSettings(Settings):
         default=LOCAL.max_concurrent_streams,
         least=1,
         key="limits.max_concurrent_streams",
+    )
+    metrics_bind: Tcp | None = setting(
+        "Where figures can be fetched by HTTP at /metrics, such as 127.0.0.1:9989; whoever reaches it reads "
+        "them.",
+        default=None,
+        default_text="nowhere",
+        form=address(Tcp),
+        key="metrics.bind",
     )
     shutdown_grace: timedelta = setting(
         "How long calls may go on when the agent ends.", default=timedelta(seconds=2), least=timedelta(0)

@@ -8,10 +8,22 @@ fragments joined.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
-from finial.agent.book import AuthorizedEntry, Held
+from finial.agent.entry import AuthorizedEntry
+from finial.agent.holdings import Held
 from finial.core.bundle import Bundle
+from finial.core.ids import TrustDomain
 from finial.wire.gen import workload
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Joined:
+    """A message, alive as long as somebody may send it, and the fragments that it was made of."""
+
+    data: bytes
+    parts: tuple[bytes, ...]
 
 
 class Fragments:
@@ -19,8 +31,10 @@ class Fragments:
 
     def __init__(self) -> None:
         self._identities: dict[str, tuple[Held, AuthorizedEntry, Bundle, bytes]] = {}
-        self._federated: dict[Bundle, bytes] = {}
-        self._bundles: dict[Bundle, bytes] = {}
+        self._federated: dict[TrustDomain, tuple[Bundle, bytes]] = {}
+        self._bundles: dict[TrustDomain, tuple[Bundle, bytes]] = {}
+        # By the identities of their fragments, which are nobody else's while the message lives.
+        self._joined: WeakValueDictionary[tuple[int, ...], Joined] = WeakValueDictionary()
 
     def identity(self, entry: AuthorizedEntry, held: Held, own: Bundle) -> bytes:
         """The fragment of one identity with the own bundle in it.
@@ -46,34 +60,43 @@ class Fragments:
 
     def federated(self, bundle: Bundle) -> bytes:
         """The fragment of a foreign bundle in a FetchX509SVID response."""
-        fragment = self._federated.get(bundle)
-        if fragment is None:
+        known = self._federated.get(bundle.trust_domain)
+        if known is None or known[0] is not bundle:
             named = {bundle.trust_domain.id.text: bundle_der(bundle)}
-            fragment = workload.X509SVIDResponse(federated_bundles=named).SerializeToString()
-            self._federated[bundle] = fragment
-        return fragment
+            known = bundle, workload.X509SVIDResponse(federated_bundles=named).SerializeToString()
+            self._federated[bundle.trust_domain] = known
+        return known[1]
 
     def bundle(self, bundle: Bundle) -> bytes:
         """The fragment of a bundle, the own one too, in a FetchX509Bundles response."""
-        fragment = self._bundles.get(bundle)
-        if fragment is None:
+        known = self._bundles.get(bundle.trust_domain)
+        if known is None or known[0] is not bundle:
             named = {bundle.trust_domain.id.text: bundle_der(bundle)}
-            fragment = workload.X509BundlesResponse(bundles=named).SerializeToString()
-            self._bundles[bundle] = fragment
-        return fragment
+            known = bundle, workload.X509BundlesResponse(bundles=named).SerializeToString()
+            self._bundles[bundle.trust_domain] = known
+        return known[1]
 
-    def forget(self, entry_ids: Iterable[str], *, all_but: Iterable[Bundle]) -> None:
-        """Let fragments go, in some of which keys stand.
+    def joined(self, parts: tuple[bytes, ...]) -> Joined:
+        """The message of these fragments, one for all who are sent the same."""
+        if len(parts) == 1:
+            return Joined(parts[0], parts)
+        key = tuple(map(id, parts))
+        known = self._joined.get(key)
+        if known is None:
+            known = self._joined[key] = Joined(b"".join(parts), parts)
+        return known
 
-        Args:
-            entry_ids: Entries that have changed or gone.
-            all_but: The bundles that are still held.
-        """
+    def forget(self, entry_ids: Iterable[str]) -> None:
+        """Let the fragments of entries go that have changed or gone; keys stand in them."""
         for entry_id in entry_ids:
             self._identities.pop(entry_id, None)
-        alive = set(all_but)
-        self._federated = {key: value for key, value in self._federated.items() if key in alive}
-        self._bundles = {key: value for key, value in self._bundles.items() if key in alive}
+
+    def keep_only(self, domains: Iterable[TrustDomain]) -> None:
+        """Let the fragments of bundles go, but for those of these trust domains."""
+        kept = set(domains)
+        for fragments in (self._federated, self._bundles):
+            for domain in fragments.keys() - kept:
+                del fragments[domain]
 
 
 def bundle_der(bundle: Bundle) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from finial.agent.book import AuthorizedEntry
+from finial.agent.entry import AuthorizedEntry
 from finial.agent.translate import read_authorized
 from finial.core.bundle import Bundle
 from finial.core.errors import FinialError, Kind, Reason, RefusedError

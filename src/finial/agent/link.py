@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ssl import SSLContext
 
 from finial.agent.identity import NodeIdentity
@@ -37,10 +37,12 @@ class Lease:
     Args:
         channel: To the server.
         identity: Whom the channel shows; None for nobody.
+        over: Set when another channel is in use, to which what lasts has to move.
     """
 
     channel: Channel
     identity: NodeIdentity | None
+    over: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
 
 class Link:
@@ -57,21 +59,32 @@ class Link:
         self.bundle = bundle
         self.refusal: FinialError | None = None
         """Why the server was last not the right one; None since it was."""
+        self.reached = asyncio.Event()
+        """Set when the server has answered a call well; cleared by whoever waits for the next one."""
         self._clock = clock
         self._lease = self._open(None)
         self._leases: dict[Channel, int] = {self._lease.channel: 0}
         self._closing: set[asyncio.Task[None]] = set()
 
+    def take(self) -> Lease:
+        """The channel in use now, kept open until it is given back."""
+        self._leases[self._lease.channel] += 1
+        return self._lease
+
+    def give_back(self, lease: Lease) -> None:
+        """Use a channel no longer."""
+        self._leases[lease.channel] -= 1
+        self._retire(lease.channel)
+
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Lease]:
-        """The channel in use now, kept open until the block ends."""
-        lease = self._lease
-        self._leases[lease.channel] += 1
+        """The channel in use now, for a call that the block makes; kept open until the block ends."""
+        lease = self.take()
         try:
             yield lease
+            self.reached.set()
         finally:
-            self._leases[lease.channel] -= 1
-            self._retire(lease.channel)
+            self.give_back(lease)
 
     @asynccontextmanager
     async def anonymous(self) -> AsyncIterator[Channel]:
@@ -79,6 +92,7 @@ class Link:
         channel = self._open(None).channel
         try:
             yield channel
+            self.reached.set()
         finally:
             await channel.close()
 
@@ -87,6 +101,7 @@ class Link:
         old = self._lease
         self._lease = self._open(identity)
         self._leases[self._lease.channel] = 0
+        old.over.set()
         self._retire(old.channel)
 
     def trust(self, bundle: Bundle) -> None:

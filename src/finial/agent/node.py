@@ -96,7 +96,7 @@ class Node:
         self._unkept: NodeIdentity | None = None  # renewed, and not known to be on the disk yet
         self._changing = asyncio.Lock()  # held while the identity is being replaced
         self._hurry = asyncio.Event()  # the identity rests on a tainted authority
-        self._hurried_at: float | None = None
+        self._hurried: tuple[Certificate | None, float] | None = None  # from which authority, and when
         self._kept: Bundle | None = None  # the bundle that this run has put on the disk
 
     @property
@@ -104,6 +104,11 @@ class Node:
         """Who the agent is; there is one from `join` on."""
         assert self._identity is not None
         return self._identity
+
+    @property
+    def authority(self) -> Certificate | None:
+        """The authority of the own bundle that the agent's SVID rests on; None when there is none."""
+        return self._authority
 
     async def join(self, stored: NodeIdentity | None) -> None:
         """Take up the identity of an earlier run, or attest the node.
@@ -151,9 +156,10 @@ class Node:
             self._authority = self._proven(self.identity, bundle)
         self._keep_bundle(bundle)
         if self._authority is None or self._authority in bundle.tainted:
-            now = self._clock.monotonic()
-            if self._hurried_at is None or now - self._hurried_at >= _TAINT_PAUSE.total_seconds():
-                self._hurried_at = now
+            last, now = self._hurried, self._clock.monotonic()
+            pause = _TAINT_PAUSE.total_seconds()
+            if last is None or last[0] != self._authority or now - last[1] >= pause:
+                self._hurried = self._authority, now
                 self._hurry.set()
 
     async def keep(self) -> None:

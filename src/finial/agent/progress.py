@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Final
 
 _MOST: Final = 5_000
@@ -63,9 +64,18 @@ class Progress:
         self._steps[step.entry_id, step.stage] = step
         self.some.set()
 
-    def take(self) -> tuple[Step, ...]:
-        """All of it, in the order in which it happened first; it is told now."""
-        taken = tuple(self._steps.values())
-        self._steps.clear()
-        self.some.clear()
+    def look(self) -> None:
+        """Something else may be to be told: let whoever tells look."""
+        self.some.set()
+
+    def take(self, most: int = _MOST) -> tuple[Step, ...]:
+        """What has happened, in the order in which it happened first; it is told now.
+
+        Args:
+            most: How many steps; what is beyond them stays.
+        """
+        keys = list(islice(self._steps, most))
+        taken = tuple(self._steps.pop(key) for key in keys)
+        if not self._steps:
+            self.some.clear()
         return taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from finial.agent.book import AuthorizedEntry
+from finial.agent.entry import AuthorizedEntry
 from finial.agent.identity import Key
 from finial.core.errors import Finding, Kind, Reason, RefusedError
 from finial.core.ids import TrustDomain

@@ -1,67 +1,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finial.agent.book import AuthorizedEntry, Book, BookError, Change
+from finial.agent.book import AuthorizedEntry, Change
 from finial.core.bundle import Bundle, BundleSet
-from finial.core.ids import SpiffeID
 from finial.core.selectors import Selector
-from finial.core.x509svid import X509SVID
 from support import forge
+from support.books import (
+    BUNDLE,
+    HOUR,
+    OTHER,
+    ROOT,
+    SECOND,
+    book,
+    due,
+    entry,
+    next_at,
+    settle,
+    sign,
+    svid,
+    with_taint,
+)
 from support.forge import NOW, A, B
-
-HOUR = timedelta(hours=1)
-ROOT = forge.root()
-OTHER = forge.root("other")
-BUNDLE = forge.bundle(A, ROOT)
-SECOND = timedelta(seconds=1)
-
-
-def entry(entry_id: str = "e1", *selectors: str, **changes: Any) -> AuthorizedEntry:
-    settings: dict[str, Any] = {
-        "id": entry_id,
-        "spiffe_id": SpiffeID(f"spiffe://a.test/{entry_id}"),
-        "selectors": frozenset(Selector("t", each) for each in selectors or ("x",)),
-        **changes,
-    }
-    return AuthorizedEntry(**settings)
-
-
-def svid(
-    of: AuthorizedEntry, root: forge.Made = ROOT, begin: datetime = NOW, life: timedelta = HOUR
-) -> X509SVID:
-    made = forge.leaf(root, of.spiffe_id.text, not_before=begin, not_after=begin + life)
-    return X509SVID((made.certificate,), made.key)
-
-
-def book(*entries: AuthorizedEntry, bundle: Bundle = BUNDLE, **changes: Any) -> Book:
-    made = Book(bundle, **changes)
-    made.replace_entries(entries)
-    return made
-
-
-def sign(of: Book, *entries: AuthorizedEntry, now: datetime = NOW, **how: Any) -> None:
-    for each in entries:
-        assert of.accept(each, svid(each, begin=now, **how), now=now, spread=0.5)
-
-
-def due(of: Book, now: datetime = NOW) -> list[str]:
-    return [each.id for each in of.due(now).entries]
-
-
-def with_taint(*tainted: forge.Made) -> Bundle:
-    return Bundle(
-        trust_domain=A,
-        x509_authorities=(ROOT.certificate, OTHER.certificate),
-        tainted=frozenset(each.certificate for each in tainted),
-    )
-
 
 # Who is entitled
 
@@ -120,8 +84,8 @@ def test_the_index_answers_as_a_plain_search_does_after_any_changes(
         assert {each.id for each in change.came} == change.entries & after.keys()
         assert [each.id for each in one.entitled(selectors)] == plainly(after.values(), selectors)
     one.wipe()
-    assert not one._shelves
-    assert not one._shelf_of
+    assert not one._shelves._shelves
+    assert not len(one._shelves)
 
 
 @given(entries=ENTRIES, signed=st.sets(st.integers(0, 12)), hours=st.integers(0, 3))
@@ -136,10 +100,10 @@ def test_whatever_is_wanted_is_held_or_waits_or_is_due(
     one.expire(now)
     wanted = {each.id for each in one.entries.values() if not each.stored}
     held = {key for key in one.entries if one.held(key) is not None}
-    answer = one.due(now)
-    assert {each.id for each in answer.entries} >= wanted - held
+    assert set(due(one, now)) >= wanted - held
     assert all(one.held(key).expires_at > now for key in held)  # type: ignore[union-attr]
-    assert answer.next_at is None or answer.next_at > now
+    at = next_at(one, now)
+    assert at is None or at > now
 
 
 def test_of_one_hint_the_older_entry_is_kept_then_the_lower_id() -> None:
@@ -150,115 +114,6 @@ def test_of_one_hint_the_older_entry_is_kept_then_the_lower_id() -> None:
         entry("d", created_at=3),
     )
     assert [each.id for each in one.entitled(frozenset({Selector("t", "x")}))] == ["c", "a", "d"]
-
-
-# What is to be signed
-
-
-def test_what_is_missing_is_due_before_what_ends() -> None:
-    a, b, c = entry("a"), entry("b"), entry("c")
-    one = book(a, b, c)
-    assert set(due(one)) == {"a", "b", "c"}
-    sign(one, a, life=3 * HOUR)
-    sign(one, b, life=HOUR)
-    assert due(one) == ["c"]
-    assert due(one, NOW + timedelta(minutes=59)) == ["c", "b"]
-    assert due(one, NOW + timedelta(hours=2)) == ["c", "b", "a"]
-    assert one.due(NOW).next_at == NOW + HOUR / 2
-
-
-def test_renewal_is_at_half_of_the_life_or_as_the_target_says() -> None:
-    one, other = book(entry()), book(entry(), availability_target=timedelta(hours=24))
-    for each in (one, other):
-        sign(each, entry(), life=timedelta(hours=40))
-    assert one.due(NOW).next_at == NOW + timedelta(hours=20)
-    assert other.due(NOW).next_at == NOW + timedelta(hours=16) - timedelta(minutes=5)
-
-
-def test_a_life_that_is_over_half_when_it_comes_is_not_renewed_at_once() -> None:
-    one = book(entry())
-    late = NOW + timedelta(minutes=50)
-    one.accept(entry(), svid(entry()), now=late, spread=0.5)
-    assert due(one, late) == []
-    assert due(one, late + timedelta(minutes=5)) == ["e1"]
-
-
-def test_a_new_revision_is_signed_anew_while_the_old_svid_stays() -> None:
-    one = book(entry())
-    sign(one, entry())
-    changed = entry(revision=1)
-    assert one.replace_entries([changed]).entries == {"e1"}
-    assert due(one) == ["e1"]
-    assert one.held("e1") is not None
-    sign(one, changed)
-    assert due(one) == []
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"spiffe_id": SpiffeID("spiffe://a.test/another")}, {"created_at": 2}],
-    ids=["another ID", "made anew"],
-)
-def test_another_entry_under_the_same_id_has_no_svid(changes: dict[str, Any]) -> None:
-    first = entry(created_at=1)
-    one = book(first)
-    sign(one, first)
-    later = entry(**{"created_at": 1, **changes})
-    one.replace_entries([later])
-    assert one.held("e1") is None
-    # What was under way for the entry that was there before is not taken for this one.
-    assert not one.accept(first, svid(first), now=NOW, spread=0.5)
-    assert one.held("e1") is None
-
-
-def test_a_server_that_tells_no_time_of_creation_changes_nothing() -> None:
-    first = entry(created_at=1)
-    one = book(first)
-    sign(one, first)
-    one.replace_entries([entry(created_at=0)])
-    assert one.held("e1") is not None
-
-
-def test_what_was_signed_for_an_entry_that_has_gone_is_dropped() -> None:
-    one = book()
-    assert not one.accept(entry(), svid(entry()), now=NOW, spread=0.5)
-    assert one.held("e1") is None
-
-
-def test_an_svid_of_another_id_is_refused() -> None:
-    one = book(entry())
-    with pytest.raises(BookError, match="signed spiffe://a.test/e2 for entry e1"):
-        one.accept(entry(), svid(entry("e2")), now=NOW, spread=0.5)
-
-
-def test_failures_are_tried_again_later_and_later() -> None:
-    one = book(entry())
-    now, waits = NOW, []
-    for _ in range(9):
-        one.failed("e1", now, 1.0)
-        assert due(one, now) == []
-        at = one.due(now).next_at
-        assert at is not None
-        waits.append((at - now).total_seconds())
-        now = at
-        assert due(one, now) == ["e1"]
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    sign(one, entry(), now=now)  # after a success from the beginning
-    one.expire(now + HOUR)
-    one.failed("e1", now + HOUR, 1.0)
-    assert one.due(now + HOUR).next_at == now + HOUR + SECOND
-
-
-def test_stored_ones_are_not_signed_and_lazy_ones_on_demand() -> None:
-    lazy = entry("lazy", on_demand=True)
-    one = book(entry("s", stored=True), lazy)
-    assert due(one) == []
-    assert one.demand([lazy])
-    assert not one.demand([lazy])
-    assert due(one) == ["lazy"]
-    one.replace_entries([])
-    one.replace_entries([lazy])
-    assert due(one) == []
 
 
 # Bundles
@@ -287,7 +142,7 @@ def test_the_old_svid_is_served_while_the_new_one_waits() -> None:
 def test_an_svid_that_the_next_bundle_does_not_prove_either_is_dropped_and_signed_anew() -> None:
     one = book(entry())
     one.accept(entry(), svid(entry(), OTHER), now=NOW, spread=0.5)
-    assert not one.set_bundle(BUNDLE, NOW)
+    assert one.set_bundle(BUNDLE, NOW) == Change(frozenset({"e1"}))  # whoever waits for it may give up
     assert not one.waiting
     assert due(one) == []
     assert due(one, NOW + SECOND) == ["e1"]
@@ -369,3 +224,62 @@ def test_wiping_leaves_nothing() -> None:
     assert one.held("a") is None
     assert not one.waiting
     assert due(one) == []
+
+
+# Much at once
+
+
+def test_an_svid_that_came_while_another_is_judged_waits_for_the_next_bundle() -> None:
+    entries = [entry(f"e{number:03}") for number in range(100)]
+    one = book(*entries)
+    for each in entries:
+        one.accept(each, svid(each, OTHER), now=NOW, spread=0.5)
+    one.set_bundle(BUNDLE, NOW)  # it proves none of them; some have been looked at
+    assert one.unsettled
+    last = entries[-1]
+    one.accept(last, svid(last, OTHER, life=2 * HOUR), now=NOW, spread=0.5)
+    settle(one)
+    assert one.waiting
+    one.set_bundle(forge.bundle(A, OTHER), NOW)
+    assert one.held(last.id) is not None
+
+
+def test_entries_that_go_while_they_are_judged_are_gone() -> None:
+    entries = [entry(f"e{number:03}") for number in range(100)]
+    one = book(*entries, bundle=forge.bundle(A, ROOT, OTHER))
+    sign(one, *entries)
+    one.set_bundle(forge.bundle(A, OTHER), NOW)
+    assert one.judged(entries[-1].id, NOW) is None
+    one.change_entries([], [each.id for each in entries[:50]])
+    one.change_entries([], [each.id for each in entries[90:]])
+    settle(one)
+    assert due(one) == [each.id for each in entries[50:90]]
+
+
+def test_a_wipe_forgets_what_was_in_question_and_what_is_being_signed() -> None:
+    entries = [entry(f"e{number:03}") for number in range(100)]
+    one = book(*entries, bundle=forge.bundle(A, ROOT, OTHER))
+    sign(one, *entries)
+    one.set_bundle(forge.bundle(A, OTHER), NOW)
+    (taken,) = one.take(NOW, 1)
+    one.wipe()
+    assert one.settle(NOW) == Change()
+    assert not one.failed(taken, NOW, 0.5)
+    one.give_back([taken])
+    assert not one.accept(taken, svid(taken, OTHER), now=NOW, spread=0.5)
+    assert due(one) == []
+
+
+def test_what_ends_at_once_in_great_number_ends_in_parts() -> None:
+    entries = [entry(f"e{number}") for number in range(1_200)]
+    one = book(*entries)
+    shared = svid(entry("e0"))
+    for each in entries:
+        each_of = AuthorizedEntry(id=each.id, spiffe_id=entry("e0").spiffe_id, selectors=each.selectors)
+        one.change_entries([each_of], [])
+        one.accept(each_of, shared, now=NOW, spread=0.5)
+    parts = []
+    while change := one.expire(NOW + HOUR):
+        parts.append(len(change.entries))
+    assert parts == [500, 500, 200]
+    assert one.next_end() is None

@@ -31,6 +31,8 @@ sha256_size_limit = -1
 [limits]
 max_connections = 7
 max_concurrent_streams = 8
+[metrics]
+bind = "127.0.0.1:9989"
 [plugins.workload_attestors.mine]
 x = true
 """
@@ -56,6 +58,7 @@ def test_each_setting_is_read_from_a_file(tmp_path: Path) -> None:
         limits_max_connections=7,
         limits_max_concurrent_streams=8,
         plugins={"workload_attestors": {"mine": {"x": True}}},
+        metrics_bind=Tcp("127.0.0.1", 9989),
         shutdown_grace=timedelta(seconds=1),
         log_level="error",
         log_format="json",

@@ -42,3 +42,22 @@ def test_it_is_bounded() -> None:
     kept = progress.take()
     assert len(kept) == 5_000
     assert kept[-1].entry_id == "5999"
+
+
+def test_it_is_taken_in_portions() -> None:
+    progress = Progress()
+    progress.listen(on=True)
+    for number in range(5):
+        progress.note(Step(str(number), 0, Stage.SIGNED))
+    assert [step.entry_id for step in progress.take(3)] == ["0", "1", "2"]
+    assert progress.some.is_set()
+    assert [step.entry_id for step in progress.take(3)] == ["3", "4"]
+    assert not progress.some.is_set()
+
+
+def test_whoever_tells_can_be_made_to_look() -> None:
+    progress = Progress()
+    progress.look()
+    assert progress.some.is_set()
+    assert progress.take() == ()
+    assert not progress.some.is_set()

@@ -102,6 +102,20 @@ def test_a_tainted_authority_makes_the_agent_renew_at_once() -> None:
     run(main())
 
 
+def test_the_next_authority_that_is_tainted_makes_it_renew_at_once_again() -> None:
+    async def main() -> None:
+        async with world() as w, joined(w):
+            for count in (1, 2, 3):
+                prepared, fetched = w.server.prepare(), w.server.calls["GetBundle"]
+                await w.eventually(lambda: w.server.calls["GetBundle"] > fetched)  # noqa: B023 - awaited at once
+                old, w.server.active = w.server.active, prepared
+                w.server.taint(old)
+                await w.pass_time(timedelta(seconds=20))  # less than the pause between two tries
+                assert w.server.calls["RenewAgent"] == count
+
+    run(main())
+
+
 def test_a_server_that_signs_with_the_tainted_authority_is_not_asked_all_the_time() -> None:
     async def main() -> None:
         async with world() as w, joined(w):

@@ -12,18 +12,19 @@ before; each is complete (WAPI-10). Before each the caller is attested again (WA
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from finial.agent.attest import WorkloadAttestation
-from finial.agent.cache import Cache, Content, Watcher
+from finial.agent.audiences import Content, Watcher
+from finial.agent.cache import Cache
 from finial.core.errors import FinialError
 from finial.core.selectors import Selector
 from finial.rpc import Route, RpcError, ServerCall, StatusCode, server_stream
-from finial.runtime.chance import Chance
-from finial.runtime.clock import Clock, wait_at_most
+from finial.runtime.clock import Clock
 from finial.runtime.log import fields
 from finial.wire.gen import workload
 
@@ -35,10 +36,10 @@ NO_IDENTITY = "no identity issued"
 
 # How long the first message waits for an SVID that is being signed.
 _PATIENCE = timedelta(seconds=5)
-# Changes that come together are sent together. A change for all goes out to many streams over a while.
-_MERGE = timedelta(milliseconds=10)
-_SPREAD_PER_STREAM = timedelta(microseconds=500)
-_SPREAD_AT_MOST = timedelta(seconds=1)
+# Changes go out at once. Further ones wait for so long, and as long again for each so many bytes that were
+# sent; what comes meanwhile is sent together.
+_BETWEEN_PUSHES = timedelta(milliseconds=10)
+_LARGE = 64 * 1024
 
 _Call = ServerCall[Any, Any]
 _Look = Callable[[Watcher, frozenset[Selector]], Content]
@@ -51,16 +52,12 @@ class WorkloadAPI:
         cache: What there is.
         attestation: Who calls.
         clock: Time.
-        chance: Spreads pushes.
     """
 
-    def __init__(
-        self, cache: Cache, attestation: WorkloadAttestation, *, clock: Clock, chance: Chance
-    ) -> None:
+    def __init__(self, cache: Cache, attestation: WorkloadAttestation, *, clock: Clock) -> None:
         self._cache = cache
         self._attestation = attestation
         self._clock = clock
-        self._chance = chance
 
     def routes(self) -> tuple[Route, ...]:
         """The methods that are served; the others answer UNIMPLEMENTED (EP-36)."""
@@ -95,20 +92,24 @@ class WorkloadAPI:
         try:
             with self._attestation.caller(call.peer.process) as caller, self._cache.watch() as watcher:
                 sent: bytes | None = None
-                until = self._clock.monotonic() + _PATIENCE.total_seconds()
+                patience = rest = self._clock.monotonic() + _PATIENCE.total_seconds()
                 while True:
-                    watcher.changed.clear()
+                    watcher.told = False
                     content = look(watcher, await self._attestation.selectors(caller))
-                    left = until - self._clock.monotonic()
+                    left = patience - self._clock.monotonic()
                     if sent is None and content.entitled and not content.complete and left > 0:
-                        await wait_at_most(self._clock, watcher.changed, timedelta(seconds=left))
+                        await self._news(watcher, timedelta(seconds=left))
                         continue
                     message = _message(content)
                     if message != sent:
                         sent = message
                         await call.send_encoded(message)
-                    await watcher.changed.wait()
-                    await self._clock.sleep(self._pause())
+                        self._cache.sent(content)
+                        pause = _BETWEEN_PUSHES * (1 + len(message) / _LARGE)
+                        rest = self._clock.monotonic() + pause.total_seconds()
+                    await watcher.news()
+                    if not self._cache.wiped and (left := rest - self._clock.monotonic()) > 0:
+                        await self._clock.sleep(timedelta(seconds=left))
         except RpcError:
             raise
         except FinialError as error:
@@ -116,11 +117,14 @@ class WorkloadAPI:
             call.connection.drain()  # the next try has to come from the process as it is then
             raise RpcError(StatusCode.UNAVAILABLE, "workload attestation failed") from error
 
-    def _pause(self) -> timedelta:
-        if self._cache.wiped:
-            return timedelta(0)
-        spread = min(_SPREAD_PER_STREAM * self._cache.watchers, _SPREAD_AT_MOST)
-        return _MERGE + spread * self._chance.fraction()
+    async def _news(self, watcher: Watcher, most: timedelta) -> None:
+        """Wait until a watcher is told of something, but not longer than `most`."""
+        nap = asyncio.ensure_future(self._clock.sleep(most))
+        try:
+            await asyncio.wait({nap, watcher.news()}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            nap.cancel()
+            await asyncio.gather(nap, return_exceptions=True)
 
 
 def _message(content: Content) -> bytes:

@@ -1,0 +1,48 @@
+"""The figures of an agent that can be fetched: what it holds, what ends next, and how it hears of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import nan
+
+from finial.agent.book import Book
+from finial.agent.intake import Intake
+from finial.agent.pushed import Pushed
+from finial.runtime.clock import Clock
+from finial.runtime.metrics import Counter, Registry
+
+
+def mismatches(registry: Registry) -> Counter:
+    """Counts how often what was pushed did not add up."""
+    return registry.counter(
+        "finial_agent_mismatches_total", "How often the agent held something else than its server said."
+    )
+
+
+def describe(registry: Registry, *, book: Book, intake: Intake, pushed: Pushed, clock: Clock) -> None:
+    """Have the state of an agent looked at whenever somebody asks.
+
+    Args:
+        registry: Takes the figures.
+        book: Holds entries and SVIDs.
+        intake: Knows when the server was last heard.
+        pushed: Knows whether the server pushes.
+        clock: Measures.
+    """
+
+    def silence() -> float:
+        return nan if intake.heard_at is None else clock.monotonic() - intake.heard_at
+
+    def first_end() -> float:
+        end = book.next_end()
+        return nan if end is None else end.timestamp()
+
+    figures: list[tuple[str, str, Callable[[], float]]] = [
+        ("entries", "Entries that the agent may serve.", lambda: len(book.entries)),
+        ("svids", "SVIDs of workloads that are held.", lambda: sum(book.resting.values())),
+        ("svid_end_timestamp_seconds", "When the first SVID of a workload ends.", first_end),
+        ("pushed", "Whether the server tells of changes; 0 when it has to be asked.", pushed.live.is_set),
+        ("heard_seconds", "How long ago the server has told what holds.", silence),
+    ]
+    for name, text, read in figures:
+        registry.gauge(f"finial_agent_{name}", text, read)
