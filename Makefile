@@ -20,7 +20,7 @@ help:
 	@echo "make lint     style, types, layers, sizes, generated files"
 	@echo "make interop  tests against SPIRE, go-spiffe, py-spiffe, grpc-go (builds its peers once; needs Go)"
 	@echo "make soak     long runs: fuzz inputs (COUNT=...), kills (ROUNDS=..., SEED=... to repeat), ten minutes of rotation"
-	@echo "make bench    figures beside a grpc-go server in the same run (needs Go)"
+	@echo "make bench    figures beside SPIRE and grpc-go in the same run (needs Go; a quarter of an hour)"
 	@echo "make protos   rebuild the protobuf descriptors from src/finial/wire/proto"
 	@echo "make format   let ruff put the code into shape"
 
@@ -70,6 +70,7 @@ soak: $(READY)
 
 bench: $(READY)
 	$(PY) -m bench.rpc
+	$(PY) -m bench.all
 
 protos: $(READY)
 	$(PY) tools/protos.py
