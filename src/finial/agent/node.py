@@ -146,8 +146,7 @@ class Node:
         async with self._changing:
             if shown is not self._identity:
                 return True
-            await self._again(standing)
-        return True
+            return await self._again(standing)
 
     def trust(self, bundle: Bundle) -> None:
         """Take the own bundle: for the server, for the next start, and for the agent's own SVID."""
@@ -217,17 +216,19 @@ class Node:
             await self._prove(fresh, lease.channel)
         return fresh
 
-    async def _again(self, standing: Standing) -> None:
-        """Attest again because the server says so, or leave nothing behind."""
+    async def _again(self, standing: Standing) -> bool:
+        """Attest again because the server says so, or leave nothing behind; whether it has attested."""
         agent_id = self.identity.id
         _log.warning("the server refuses this agent", extra=fields(id=agent_id, why=standing.value))
         why = ""
         if standing is not Standing.BANNED and self._can_attest(self.identity):
             try:
                 await self._attest(patience=PATIENCE)
-                return
+                return True
             except FinialError as error:
                 why = error.message
+        if standing is Standing.EXPIRED and not self.identity.expired(self._clock.now()):
+            return False  # one clock is wrong, which must not throw away what nothing brings back
         self._drop()
         try:
             self._disk.forget_identity()

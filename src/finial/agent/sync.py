@@ -85,6 +85,7 @@ class Sync:
         self._soonest = 0.0  # after a failure no round is before that
         self._push_at = 0.0
         self._leaving: asyncio.Future[None] | None = None  # of the connection on which push was refused
+        self._elsewhere_at = 0.0  # on another one push is not tried before that
 
     def soon(self) -> None:
         """Ask the server now: an SVID needs a bundle that is not here yet, or an entry may be gone."""
@@ -99,7 +100,7 @@ class Sync:
         while True:
             now = self._clock.monotonic()
             elsewhere = self._leaving is not None and self._leaving.done()
-            if not self.polls or elsewhere or now >= self._push_at:
+            if not self.polls or (elsewhere and now >= self._elsewhere_at) or now >= self._push_at:
                 await self._push()
             elif now >= self._round_at or (self._wanted.is_set() and not self._failing):
                 await self._poll()
@@ -193,6 +194,8 @@ class Sync:
     def _fall_back(self, ending: Ending) -> None:
         now = self._clock.monotonic()
         self._push_at = now + _PUSH_AGAIN.total_seconds()
+        # A server, or a proxy before it, may end each connection at once: polling has its turns all the same.
+        self._elsewhere_at = now + _FIRST_RETRY.total_seconds()
         self._leaving = ending.leaving
         if self._failing or not self.polls:
             self._round_at = now

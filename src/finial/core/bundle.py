@@ -31,7 +31,7 @@ class Bundle:
         trust_domain: Whose authorities these are. spec: BUNDLE-05
         x509_authorities: Certificates that X.509-SVIDs may chain to; they need not be self-signed.
         tainted: Those of them from which to rotate away; still trusted. Others are left out.
-        sequence: Rises with each change; 0 to 2^64-1, 0 when the publisher gives none.
+        sequence: Rises with each change that others see; 0 to 2^64-1, 0 when the publisher gives none.
         refresh_hint: How often to look for a newer one; None when the publisher gives none.
 
     Raises:

@@ -140,6 +140,12 @@ class Access:
             raise denied(Denial.AGENT_NOT_ATTESTED, _refusal(path))
         if node.banned:
             raise denied(Denial.AGENT_BANNED, _refusal(path))
+        own = self._index.bundle
+        if own is not None and proof.authority not in own.x509_authorities:
+            # Whoever has the key of a revoked authority can show any agent's serial number. To the agent
+            # itself this is no reason to give up: it says nothing of its standing.
+            message = "the authority below which this agent's SVID was signed is not trusted any more"
+            raise RpcError(StatusCode.UNAUTHENTICATED, message)
         return node
 
 

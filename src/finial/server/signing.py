@@ -27,6 +27,8 @@ LONGEST: Final = timedelta(seconds=60)
 MOST_CALLS: Final = 2_000
 MOST_CALLS_OF_ONE: Final = 8
 MOST_ITEMS: Final = 30_000
+MOST_ITEMS_OF_ONE: Final = 4_000
+"""Beyond these an agent has one call waiting and no other: nobody fills all the room by a few large ones."""
 
 _SLICE_SECONDS: Final = 0.004  # and the step that has begun is finished
 _LEAST_PAUSE: Final = 1.0  # seconds that those who are refused are asked to stay away
@@ -84,6 +86,7 @@ class Turns:
         self._chance = chance
         self._jobs: list[tuple[float, int, _Job[Any, Any]]] = []  # a heap: by deadline, then by arrival
         self._calls_of: Counter[str] = Counter()
+        self._items_of: Counter[str] = Counter()
         self._arrivals = 0
         self._turning = False
         self._cost = 0.0  # mean seconds of one item
@@ -124,20 +127,23 @@ class Turns:
     def _place(self, owner: str, count: int) -> Iterator[None]:
         """Be counted among those who wait, if there is room."""
         full = self.calls >= MOST_CALLS or self.items + count > MOST_ITEMS
-        if full or self._calls_of[owner] >= MOST_CALLS_OF_ONE:
+        calls, items = self._calls_of[owner], self._items_of[owner]
+        if full or calls >= MOST_CALLS_OF_ONE or (calls and items + count > MOST_ITEMS_OF_ONE):
             message = "too many requests wait for signatures already; try again later"
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, message, retry_after=self._pause())
         self.calls += 1
         self.items += count
         self._calls_of[owner] += 1
+        self._items_of[owner] += count
         try:
             yield
         finally:
             self.calls -= 1
             self.items -= count
             self._calls_of[owner] -= 1
+            self._items_of[owner] -= count
             if not self._calls_of[owner]:
-                del self._calls_of[owner]
+                del self._calls_of[owner], self._items_of[owner]
 
     def _pause(self) -> timedelta:
         """About as long as all that waits will take, and no two who are refused alike."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from finial.rpc import RpcError, StatusCode
 from support.agent_world import ME, Agent, World, ids, joined, on_pushed, pushed_again, stream, world
+from support.fake_push import PushStream
 from support.rpc import run
 
 SECOND = timedelta(seconds=1)
@@ -55,6 +56,26 @@ def test_push_is_tried_every_minute() -> None:
                 w.server.errors.clear()
                 await pushed_again(w, 1)
                 assert w.server.calls["SyncAuthorizedEntries"] == 1
+
+    run(main())
+
+
+def test_an_older_server_that_leaves_each_connection_is_polled_all_the_same() -> None:
+    async def main() -> None:
+        async with world(pushes=True) as w:
+            w.server.add("e1", "/web", ME)
+
+            async def older(_: PushStream) -> None:
+                await w.server.send_away()
+                raise RpcError(StatusCode.UNIMPLEMENTED, "an older server")
+
+            w.server.push.script = older
+            async with joined(w) as running, stream(w, running) as caller:
+                assert ids(await caller.next()) == ["/web"]
+                before = w.server.calls["Subscribe"]
+                await w.pass_time(30 * SECOND)
+                assert w.server.calls["Subscribe"] - before <= 8
+                assert 5 <= w.server.calls["SyncAuthorizedEntries"] <= 9
 
     run(main())
 

@@ -165,7 +165,6 @@ def test_a_banned_agent_drops_everything_even_when_its_disk_refuses(monkeypatch:
 @pytest.mark.parametrize(
     "denial",
     [
-        Denial.AGENT_EXPIRED,
         Denial.AGENT_NOT_ATTESTED,
         Denial.AGENT_NOT_ACTIVE,
         Denial.AGENT_MUST_REATTEST,
@@ -183,6 +182,23 @@ def test_an_expelled_agent_that_cannot_attest_again_ends(denial: Denial) -> None
                 assert f"the server refuses agent {TOKEN_ID}" in error.message
                 assert "finial server token generate" in error.reason.hint
             assert w.stored() == ["bundle.json", "lock"]
+
+    run(main())
+
+
+def test_a_server_whose_clock_has_jumped_ends_no_agent_whose_own_clock_disagrees() -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.server.add("e1", "/web", ME)
+            async with joined(w) as running, stream(w, running) as workload:
+                await workload.next()
+                w.server.denial = Denial.AGENT_EXPIRED
+                await w.clock.advance(timedelta(minutes=2))
+                await workload.quiet()
+                w.server.denial = None
+                w.server.add("e2", "/api", ME)
+                assert ids(await workload.next()) == ["/web", "/api"]
+                assert not running.ended
 
     run(main())
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from finial.core.bundle import Bundle
 from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.x509path import VerifiedX509
 from finial.rpc import Channel, Method, Peer, RpcError, StatusCode
 from finial.server.access import Access
 from finial.server.policy import Role
-from finial.server.store import nodes
+from finial.server.store import bundles, nodes
 from finial.server.store.records import NodeRecord
+from finial.wire import bundles as wire_bundles
 from finial.wire.gen import spire_api_server_agent_v1 as agent_pb
 from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
@@ -292,6 +294,42 @@ def test_what_waits_for_its_turn_is_judged_again_before_it_is_signed(tmp_path: P
                 with pytest.raises(RpcError) as caught:
                     await call
                 assert denial(caught.value) is Denial.AGENT_NOT_ATTESTED
+
+    asyncio.run(main())
+
+
+def test_an_svid_below_a_revoked_authority_is_worth_nothing_though_its_connection_is_still_open(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        root, other = forge.root("root", DOMAIN), forge.root("other", DOMAIN)
+        leaf = forge.leaf(root, "spiffe://example.org/spire/agent/test/1").certificate
+        proof = VerifiedX509(SpiffeID(leaf.names.uris[0]), (leaf, root.certificate), START)
+        node = NodeRecord(
+            seq=0, id=proof.id.text, attestation_type="test", serial=str(leaf.serial), expires_at=0
+        )
+
+        def trust(*roots: forge.Made) -> Bundle:
+            return Bundle(trust_domain=DOMAIN, x509_authorities=tuple(each.certificate for each in roots))
+
+        async def publish(bundle: Bundle) -> None:
+            await world.store.write(lambda tx: bundles.put(tx, bundle, wire_bundles.encode(bundle)))
+
+        async with opened(tmp_path / "db", clock=ManualClock(forge.NOW)) as world:
+            access = Access(world.index, world.store, clock=world.clock, admin_ids=())
+            await world.store.write(lambda tx: nodes.put(tx, node))
+            await publish(trust(root, other))
+            peer = Peer("192.0.2.1:1", identity=proof)
+            caller = await access.admit(peer, entry_pb.Entry.GetAuthorizedEntries.path)
+            caller.recheck()
+            await publish(trust(other))
+            with pytest.raises(RpcError) as caught:
+                caller.recheck()
+            # Not a word of its standing: an agent that was away only needs the new bundle.
+            assert caught.value.code is StatusCode.UNAUTHENTICATED
+            assert denial(caught.value) is None
+            with pytest.raises(RpcError):
+                await access.admit(peer, entry_pb.Entry.GetAuthorizedEntries.path)
 
     asyncio.run(main())
 

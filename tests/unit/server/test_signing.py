@@ -235,6 +235,25 @@ def test_one_agent_has_a_few_places_and_others_find_room() -> None:
     run(main())
 
 
+def test_one_agent_does_not_fill_all_the_room_by_a_few_large_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "MOST_ITEMS_OF_ONE", 3)
+
+    async def main() -> None:
+        desk = Desk()
+        large = desk.call(*"xxxx", owner="greedy")  # alone it may be as large as it likes
+        await desk.clock.sleep(timedelta(0))
+        await desk.refused("x", owner="greedy")
+        assert await desk.call("y", owner="modest") == ["Y"]
+        await large
+        calls = [desk.call("x", owner="greedy"), desk.call("x", "x", owner="greedy")]
+        await desk.clock.sleep(timedelta(0))
+        await desk.refused("x", owner="greedy")
+        await asyncio.gather(*calls)
+        assert not desk.turns._items_of
+
+    run(main())
+
+
 @pytest.mark.parametrize(("bound", "most"), [("MOST_CALLS", 3), ("MOST_ITEMS", 6)])
 def test_when_too_much_waits_whoever_comes_is_told_to_come_back(
     bound: str, most: int, monkeypatch: pytest.MonkeyPatch
