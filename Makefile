@@ -19,7 +19,7 @@ help:
 	@echo "make test     all tests that need nothing but Python, with the coverage gates"
 	@echo "make lint     style, types, layers, sizes, generated files"
 	@echo "make interop  tests against SPIRE, go-spiffe, py-spiffe, grpc-go (builds its peers once; needs Go)"
-	@echo "make soak     long runs: fuzz inputs (COUNT=...), kills (ROUNDS=..., SEED=... to repeat), ten minutes of rotation"
+	@echo "make soak     long runs: fuzz inputs (COUNT=...), kills (ROUNDS=..., SEED=... to repeat), rotations (ROTATIONS=...)"
 	@echo "make bench    figures beside SPIRE and grpc-go in the same run (needs Go; a quarter of an hour)"
 	@echo "make protos   rebuild the protobuf descriptors from src/finial/wire/proto"
 	@echo "make format   let ruff put the code into shape"
