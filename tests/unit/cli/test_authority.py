@@ -186,8 +186,9 @@ def test_a_rotation_from_one_end_to_the_other(run: Run, authority: AuthorityServ
         lines.index("Activated authority SHORT: it signs from now on")
         == lines.index("Tainted authority SHORT: what rests on it is renewed now") - 1
     )
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "SVIDs that still rest on the old authority: 0",
+        "Workloads have some seconds to take what they have been sent",
         "Revoked authority SHORT: nobody is to trust it any more",
     ]
     second = authority.do(_signer)
@@ -241,6 +242,7 @@ def test_a_rotation_that_comes_to_no_end_says_why_and_goes_on_when_it_is_run_aga
     assert _masked(found.out).splitlines() == [
         "Going on: authority SHORT signs already",
         "SVIDs that still rest on the old authority: 0",
+        "Workloads have some seconds to take what they have been sent",
         "Revoked authority SHORT: nobody is to trust it any more",
     ]
     assert authority.do(_published) == [second]

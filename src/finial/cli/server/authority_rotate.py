@@ -201,6 +201,8 @@ class _Rotation:
             del wanted[0]
 
     async def _revoke_one(self, old: str) -> None:
+        if not self._wishes.force:
+            self._tell_once("Workloads have some seconds to take what they have been sent")
         try:
             await calls.revoke(self._session, old, force=self._wishes.force)
         except FinialError as error:
