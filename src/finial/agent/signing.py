@@ -29,14 +29,13 @@ from finial.runtime.log import fields
 from finial.runtime.retry import Backoff
 from finial.runtime.service import run_until
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
+from finial.wire.hints import write_remaining
 from finial.wire.statuses import error_of
 
 _log = logging.getLogger("finial.agent")
 
 MAX_BATCH = 500  # what servers let through at once
 URGENT_BATCH = 32
-REMAINING = "finial-remaining-seconds"
-"""Metadata of a call: how long the first of its SVIDs to end still holds; 0 where there is none."""
 _SLICE = 16  # keys, or certificates, between two turns of the event loop: a few milliseconds
 _FIRST_RETRY = timedelta(milliseconds=500)
 _LAST_RETRY = timedelta(seconds=30)
@@ -156,7 +155,7 @@ class Signer:
             svid_pb.SVID.BatchNewX509SVID,
             request,
             timeout=CALL_DEADLINE,
-            metadata=((REMAINING, str(self._remaining(entries))),),
+            metadata=(write_remaining(self._remaining(entries)),),
         )
         if len(reply.results) != len(entries):
             message = f"the server answered {len(entries)} requests with {len(reply.results)} results"
@@ -178,11 +177,10 @@ class Signer:
             self._sync.soon()  # the entry may be gone, or the bundle another one
         _log.debug("SVIDs signed", extra=fields(count=len(changes) - len(failed)))
 
-    def _remaining(self, entries: Sequence[AuthorizedEntry]) -> int:
-        """Seconds of life that are left to the SVID that has the least of them."""
+    def _remaining(self, entries: Sequence[AuthorizedEntry]) -> timedelta:
+        """How much life is left to the SVID that has the least of it."""
         now, held = self._clock.now(), [self._cache.book.held(entry.id) for entry in entries]
-        left = (timedelta(0) if each is None else each.expires_at - now for each in held)
-        return max(int(min(left).total_seconds()), 0)
+        return min(timedelta(0) if each is None else each.expires_at - now for each in held)
 
     def _take(
         self, entry: AuthorizedEntry, key: Key, result: svid_pb.BatchNewX509SVIDResponse.Result

@@ -16,13 +16,14 @@ from finial.agent.cache import Cache
 from finial.agent.link import Lease
 from finial.agent.node import Node
 from finial.agent.progress import Progress, Stage, Step
-from finial.agent.signing import MAX_BATCH, REMAINING, URGENT_BATCH, Signer
+from finial.agent.signing import MAX_BATCH, URGENT_BATCH, Signer
 from finial.core.csr import read_csr
 from finial.core.errors import FinialError
 from finial.core.ids import SpiffeID
 from finial.core.selectors import Selector
 from finial.rpc import Channel, RpcError, StatusCode
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
+from finial.wire.hints import REMAINING
 from finial.wire.statuses import ok, status
 from support.clock import FixedChance, ManualClock, settle
 from support.fake_server import FakeServer
