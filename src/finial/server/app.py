@@ -137,10 +137,10 @@ async def run(
         identity.start()
         fleet = Fleet(index, clock=clock)
         ground = _Ground(settings, store, index, context, authority, rotation, fleet, Registry())
+        await _listen(stack, ground, identity=identity, ready=ready)
         services = [
             store.watch(), index.run(clock), rotation.run(), identity.run(), _prune(settings, store, clock)
         ]  # fmt: skip
-        await _listen(stack, ground, identity=identity, ready=ready)
         await run_until(stop, services)
         _log.info("stopping")
 
