@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -54,7 +55,7 @@ def test_what_there_is_and_what_ends_next(tmp_path: Path) -> None:
                     seq=0, id=f"spiffe://example.org/spire/agent/{name}", attestation_type="test",
                     serial=serial, expires_at=end,
                 )  # fmt: skip
-                await world.store.write(lambda tx, node=node: nodes.put(tx, node))
+                await world.store.write(partial(nodes.put, node=node))
             authority_end = START + timedelta(hours=1)
             found = _read(_described(world, authority_end).render().decode())
             assert found["finial_server_entries"] == 2
