@@ -11,6 +11,8 @@ EXACT := src/finial/core/*,src/finial/wire/*,src/finial/server/ca/*
 # In `make soak`: inputs for each parser, and rounds of kills.
 COUNT ?= 1000000
 ROUNDS ?= 100
+# Also there: lives of servers and agents on a simulated network.
+EXAMPLES ?= 2000
 
 .PHONY: help demo test lint interop soak bench fuzz protos format clean
 
@@ -65,6 +67,7 @@ interop: $(READY)
 
 soak: $(READY)
 	cd tests && $(abspath $(PY)) -m fuzz --target all --count $(COUNT)
+	EXAMPLES=$(EXAMPLES) $(PY) -m pytest -s tests/property/test_propagation.py
 	ROUNDS=$(ROUNDS) $(PY) -m pytest -s tests/fault/test_kills.py
 	$(PY) -m pytest -s tests/soak
 
