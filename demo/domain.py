@@ -10,8 +10,6 @@ from demo.cast import Player
 from demo.screen import Screen
 from demo.stage import FINIAL, Process, Stage, StoryError
 
-SYNC_INTERVAL = "500ms"
-
 
 @dataclass
 class Domain:
@@ -73,7 +71,7 @@ class Domain:
         agent = [
             "agent", "run", "--server", self.address, "--trust-bundle", f"{self.folder}/bundle.pem",
             "--join-token-file", "-", "--data-dir", f"{self.folder}-node/data",
-            "--socket", f"{self.folder}-node/agent.sock", "--sync-interval", SYNC_INTERVAL,
+            "--socket", f"{self.folder}-node/agent.sock",
         ]  # fmt: skip
         self.screen.command(["finial", *token], ["finial", *agent])
         secret, remark = await self.stage.run(token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from demo.cast import Cast, Player
-from demo.domain import SYNC_INTERVAL, Domain
+from demo.domain import Domain
 from demo.screen import Screen
 from demo.stage import Event, Process, Stage, expect
 from finial.core import pem
@@ -85,7 +85,7 @@ class Story:
             "On each machine an agent runs. It proves once which machine it is, here by a token that works "
             "once and for ten minutes. The token goes through a pipe (--join-token-file -), because every "
             "process on a machine can read the arguments of every other: a secret does not belong there. "
-            f"The agent asks for news every {SYNC_INTERVAL} here; 5 s is the default."
+            "From then on the server tells the agent what changes, at the moment when it changes."
         )
         await self.home.start_agent()
         count = await self.home.operate("agent", "count")
