@@ -7,16 +7,17 @@ whoever verifies asks for the domain that the leaf names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Protocol
 
-from finial.core.errors import BundleError, Finding
+from finial.core.errors import BundleError, Finding, shown
 from finial.core.ids import TrustDomain
 from finial.core.keys import public_key_der
 from finial.core.reasons import bundle as reasons
 from finial.core.rules.bundle import MAX_SEQUENCE, whole
+from finial.core.token_authority import TokenAuthority
 from finial.core.x509cert import Certificate
 
 
@@ -31,19 +32,25 @@ class Bundle:
         trust_domain: Whose authorities these are. spec: BUNDLE-05
         x509_authorities: Certificates that X.509-SVIDs may chain to; they need not be self-signed.
         tainted: Those of them from which to rotate away; still trusted. Others are left out.
+        jwt_authorities: Keys that JWT-SVIDs are signed with, by key id.
+        wit_authorities: Keys that WIT-SVIDs are signed with; none has a key id of the others. spec: WIT-46
         sequence: Rises with each change that others see; 0 to 2^64-1, 0 when the publisher gives none.
         refresh_hint: How often to look for a newer one; None when the publisher gives none.
 
     Raises:
-        BundleError: The sequence or the hint is out of range.
+        BundleError: The sequence or the hint is out of range, or two keys for tokens have one key id.
     """
 
     trust_domain: TrustDomain
     x509_authorities: tuple[Certificate, ...] = ()
     tainted: frozenset[Certificate] = frozenset()
+    jwt_authorities: tuple[TokenAuthority, ...] = ()
+    wit_authorities: tuple[TokenAuthority, ...] = ()
     sequence: int = 0
     refresh_hint: timedelta | None = None
     _by_subject: Mapping[bytes, tuple[Certificate, ...]] = field(init=False, repr=False, compare=False)
+    _jwt: Mapping[str, TokenAuthority] = field(init=False, repr=False, compare=False)
+    _wit: Mapping[str, TokenAuthority] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         findings = []
@@ -52,6 +59,11 @@ class Bundle:
             findings.append(Finding(reasons.BUNDLE_SEQUENCE, message))
         if self.refresh_hint is not None and self.refresh_hint <= timedelta(0):
             findings.append(Finding(reasons.BUNDLE_REFRESH_HINT, "the refresh hint is not positive"))
+        by_key_id: dict[str, TokenAuthority] = {}
+        for each in (*self.jwt_authorities, *self.wit_authorities):
+            if by_key_id.setdefault(each.key_id, each) is not each:
+                message = f"two keys have the key id {shown(each.key_id)}"
+                findings.append(Finding(reasons.ENTRY_KEY_ID, message))
         if findings:
             raise BundleError(findings, subject=self.trust_domain.name)
         authorities = tuple(dict.fromkeys(self.x509_authorities))
@@ -61,6 +73,10 @@ class Bundle:
         object.__setattr__(self, "x509_authorities", authorities)
         object.__setattr__(self, "tainted", self.tainted.intersection(authorities))
         object.__setattr__(self, "_by_subject", MappingProxyType(by_subject))
+        jwt = {each.key_id: each for each in self.jwt_authorities}
+        wit = {each.key_id: each for each in self.wit_authorities}
+        object.__setattr__(self, "_jwt", MappingProxyType(jwt))
+        object.__setattr__(self, "_wit", MappingProxyType(wit))
 
     def named(self, subject: bytes) -> Sequence[Certificate]:
         """The authorities with this name.
@@ -70,13 +86,38 @@ class Bundle:
         """
         return self._by_subject.get(subject, ())
 
+    def jwt_authority(self, key_id: str) -> TokenAuthority | None:
+        """The key for JWT-SVIDs with this key id. Clauses: JWT-36."""
+        return self._jwt.get(key_id)
+
+    def wit_authority(self, key_id: str) -> TokenAuthority | None:
+        """The key for WIT-SVIDs with this key id. Clauses: WIT-47."""
+        return self._wit.get(key_id)
+
+    def untainted(self) -> Bundle:
+        """The same without any taint: what others than agents are told."""
+        tokens = (*self.jwt_authorities, *self.wit_authorities)
+        if not self.tainted and not any(each.tainted for each in tokens):
+            return self
+        return replace(
+            self,
+            tainted=frozenset(),
+            jwt_authorities=tuple(replace(each, tainted=False) for each in self.jwt_authorities),
+            wit_authorities=tuple(replace(each, tainted=False) for each in self.wit_authorities),
+        )
+
     def same_content(self, other: Bundle) -> bool:
         """Whether two bundles differ in nothing that has to raise the sequence number. Clauses: BUNDLE-14."""
+        return self._content() == other._content()
+
+    def _content(self) -> tuple[object, ...]:
         return (
-            self.trust_domain == other.trust_domain
-            and set(self.x509_authorities) == set(other.x509_authorities)
-            and self.tainted == other.tainted
-            and self.refresh_hint == other.refresh_hint
+            self.trust_domain,
+            frozenset(self.x509_authorities),
+            self.tainted,
+            frozenset(self.jwt_authorities),
+            frozenset(self.wit_authorities),
+            self.refresh_hint,
         )
 
 

@@ -10,29 +10,33 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
+from finial.core import jwk
 from finial.core.bundle import Bundle
-from finial.core.errors import BundleError, Finding, X509ParseError, shown, translated
+from finial.core.errors import BundleError, Finding, X509ParseError
 from finial.core.ids import TrustDomain
 from finial.core.keys import PublicKey
 from finial.core.reasons import bundle as reasons
 from finial.core.rules.bundle import DOCUMENT, ENTRY, HINT, PASSED_OVER, UNREAD, X509_USE
 from finial.core.rules.engine import Stage
 from finial.core.rules.x509 import AUTHORITY
+from finial.core.strictjson import ObjectReader
 from finial.core.x509cert import Certificate
 
 MAX_DOCUMENT_BYTES = 4 << 20
 MAX_DEPTH = 16
 
-_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-# A string, also one without its end, or one bracket. What a quote opens is consumed: the scan is linear.
-_SHAPE = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_READER = ObjectReader(
+    what="the document",
+    most_bytes=MAX_DOCUMENT_BYTES,
+    most_depth=MAX_DEPTH,
+    error=BundleError,
+    large=reasons.BUNDLE_LARGE,
+    malformed=reasons.BUNDLE_JSON,
+    duplicate=reasons.BUNDLE_DUPLICATE_KEY,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def read_bundle(trust_domain: TrustDomain, data: bytes) -> ReadBundle:
     Raises:
         BundleError: Not such a document as a whole. spec: BUNDLE-19, BUNDLE-47
     """
-    document = _read_json(data)
+    document = _READER.read(data)
     failing = DOCUMENT.findings(document, Stage.PARSE)
     if failing:
         raise BundleError(failing, subject=trust_domain.name)
@@ -142,82 +146,10 @@ class _Entries:
                 self.authorities.append(certificate)
 
 
-def _read_json(data: bytes) -> dict[str, object]:
-    if len(data) > MAX_DOCUMENT_BYTES:
-        message = f"the document has {len(data)} bytes, at most {MAX_DOCUMENT_BYTES} are read"
-        raise BundleError.because(reasons.BUNDLE_LARGE, message)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as caught:
-        raise _not_json("it is not UTF-8") from caught
-    _check_depth(text)
-    # Numbers with a fraction stay text, so that none of them can pass for the integer that it equals.
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_Fraction, parse_constant=_no_constant)
-    document = translated(lambda: decoder.decode(text), _not_json)
-    if not isinstance(document, dict):
-        raise _not_json("it is not an object")
-    return document
-
-
-class _Fraction(str):
-    """A JSON number that is not written as an integer."""
-
-    __slots__ = ()
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _not_json(f"{name} is no JSON")
-
-
-def _not_json(why: str) -> BundleError:
-    return BundleError.because(reasons.BUNDLE_JSON, f"the document is no JSON object: {why}")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        last = {name: at for at, (name, _) in enumerate(pairs)}
-        # The one whose last value replaced an earlier one.
-        twice = next(name for at, (name, _) in enumerate(pairs) if last[name] != at)
-        message = f"the key {shown(twice)} stands twice in one object"
-        raise BundleError.because(reasons.BUNDLE_DUPLICATE_KEY, message)
-    return found
-
-
-def _check_depth(text: str) -> None:
-    # The decoder recurses; what it does with deep nesting depends on the stack that it is called on.
-    depth = 0
-    for token in _SHAPE.finditer(text):
-        depth += (token[0] in "[{") - (token[0] in "]}")
-        if depth > MAX_DEPTH:
-            raise _not_json(f"it nests deeper than {MAX_DEPTH}")
-
-
 def _write_entry(certificate: Certificate, key: PublicKey) -> dict[str, object]:
     # No kid, and nothing beyond the parameters of the key. spec: X509-42..X509-48, BUNDLE-26..BUNDLE-29
     return {
         "use": X509_USE,
-        **_write_key(key),
+        **jwk.write_public(key),
         "x5c": [base64.b64encode(certificate.der).decode("ascii")],
     }
-
-
-def _write_key(key: PublicKey) -> dict[str, object]:
-    match key:
-        case ec.EllipticCurvePublicKey():
-            numbers, size = key.public_numbers(), (key.curve.key_size + 7) // 8
-            crv = _CURVES[key.curve.name]
-            return {"kty": "EC", "crv": crv, "x": _url64(numbers.x, size), "y": _url64(numbers.y, size)}
-        case rsa.RSAPublicKey():
-            public, size = key.public_numbers(), (key.key_size + 7) // 8
-            exponent = _url64(public.e, (public.e.bit_length() + 7) // 8)
-            return {"kty": "RSA", "n": _url64(public.n, size), "e": exponent}
-    return {"kty": "OKP", "crv": "Ed25519", "x": _text64(key.public_bytes_raw())}
-
-
-def _url64(number: int, size: int) -> str:
-    return _text64(number.to_bytes(size, "big"))
-
-
-def _text64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")

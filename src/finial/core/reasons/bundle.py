@@ -84,3 +84,17 @@ ENTRY_CERTIFICATE = Reason(
     "Tell the operator of that trust domain; the other entries are in use.",
     "The certificate of an entry cannot be read, or is not a signing certificate.",
 )
+ENTRY_KEY_ID = Reason(
+    "bundle-entry-key-id",
+    Kind.INVALID,
+    ("JWT-35", "WIT-45"),
+    "Tell the operator of that trust domain; the other entries are in use.",
+    "A key for tokens has no key id or that of another key; the entry is passed over.",
+)
+ENTRY_KEY = Reason(
+    "bundle-entry-key",
+    Kind.INVALID,
+    ("JWT-33", "WIT-43"),
+    "Tell the operator of that trust domain; the other entries are in use.",
+    "The key of an entry cannot be read, or no token is signed with such a key.",
+)

@@ -81,7 +81,7 @@ def revise(tx: Tx, trust_domain: str, change: Callable[[Bundle], Bundle]) -> Bun
     bundle = change(old.bundle)
     if bundle.same_content(old.bundle):
         return old
-    if not bundle.same_content(replace(old.bundle, tainted=bundle.tainted)):
+    if not bundle.untainted().same_content(old.bundle.untainted()):
         bundle = replace(bundle, sequence=old.bundle.sequence + 1)
     return put(tx, bundle, wire.revised(old.data, bundle))
 
