@@ -134,18 +134,23 @@ class Session:
     async def _say(self, step: Opening) -> None:
         self._number += 1
         slices = Slices(self._clock)
-        if step is Opening.WHOLE:
-            async with self._ground.turns.turn(self._teller.count):
-                pages = self._teller.transfer({}, reset=True, number=self._number, slices=slices)
-                await self._send_all(pages, slices)
-        elif step is Opening.COMPARE:
-            async with self._ground.turns.turn(max(self._teller.held, self._teller.count)):
-                held = await self._compare()
-                marks, reset = ({}, True) if held.beyond else (held.marks, False)
-                pages = self._teller.transfer(marks, reset=reset, number=self._number, slices=slices)
-                await self._send_all(pages, slices)
+        if step in (Opening.WHOLE, Opening.COMPARE):
+            size = self._teller.count if step is Opening.WHOLE else max(self._teller.held, self._teller.count)
+            async with self._ground.turns.turn(size):
+                await self._send_all(await self._difference(slices), slices)
         else:
             await self._send_all(self._teller.change(self._number, slices), slices)
+
+    async def _difference(self, slices: Slices) -> Iterator[Page | None]:
+        """What the agent is to be told in its turn; while others had theirs, much may have changed."""
+        step = self._teller.begin_again()
+        if step is Opening.COMPARE:
+            held = await self._compare()
+            marks, reset = ({}, True) if held.beyond else (held.marks, False)
+            return self._teller.transfer(marks, reset=reset, number=self._number, slices=slices)
+        if step is Opening.WHOLE:
+            return self._teller.transfer({}, reset=True, number=self._number, slices=slices)
+        return self._teller.change(self._number, slices)
 
     async def _compare(self) -> Holdings:
         held = self._held = Holdings(self._teller.count, self._ground.index.entries.get)

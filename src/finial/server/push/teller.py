@@ -59,6 +59,7 @@ class Teller:
             held: What it says that it holds; None for nothing.
         """
         self._subscription.drain()
+        self._pending.clear()
         bundles = {record.bundle.trust_domain.name: record for record in self._subscription.bundles()}
         for name, record in bundles.items():
             self._note_bundle(name, record)
@@ -67,6 +68,10 @@ class Teller:
             self._bundles, self._bundle_sum = {}, SetDigest()
         self._told = held
         return opening(held, here)
+
+    def begin_again(self) -> Opening:
+        """As `begin`, from what the agent holds by what it has said and has been told since."""
+        return self.begin(self._told)
 
     @property
     def count(self) -> int:
