@@ -14,12 +14,13 @@ ROUNDS ?= 100
 # Also there: lives of servers and agents on a simulated network.
 EXAMPLES ?= 2000
 
-.PHONY: help demo test lint interop soak bench fuzz protos format clean
+.PHONY: help demo test lint conformance interop soak bench fuzz protos format clean
 
 help:
 	@echo "make demo     a server, an agent and workloads on this machine, in a minute of reading"
 	@echo "make test     all tests that need nothing but Python, with the coverage gates"
 	@echo "make lint     style, types, layers, sizes, generated files"
+	@echo "make conformance  every requirement of the standards with the test that proves it"
 	@echo "make interop  tests against SPIRE, go-spiffe, py-spiffe, grpc-go (builds its peers once; needs Go)"
 	@echo "make soak     long runs: fuzz inputs (COUNT=...), kills (ROUNDS=..., SEED=... to repeat), rotations (ROTATIONS=...)"
 	@echo "make bench    figures beside SPIRE and grpc-go in the same run (needs Go; a quarter of an hour)"
@@ -61,12 +62,17 @@ lint: $(READY)
 	$(VENV)/bin/lint-imports
 	$(PY) tools/sizes.py
 	$(PY) tools/protos.py --check
+	$(PY) tools/conformance.py --check
+
+conformance: $(READY)
+	$(PY) tools/conformance.py --write
+	@$(PY) tools/conformance.py
 
 interop: $(READY)
 	$(PY) -m pytest tests/interop
 
 soak: $(READY)
-	cd tests && $(abspath $(PY)) -m fuzz --target all --count $(COUNT)
+	cd tests && $(abspath $(PY)) -m fuzz run --count $(COUNT)
 	EXAMPLES=$(EXAMPLES) $(PY) -m pytest -s tests/property/test_propagation.py
 	ROUNDS=$(ROUNDS) $(PY) -m pytest -s tests/fault/test_kills.py
 	$(PY) -m pytest -s tests/soak

@@ -6,7 +6,9 @@ import random  # noqa: TID251 - seeded
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fuzz import seeds
 from fuzz.mutate import mutated
+from fuzz.reach import Tracer
 from fuzz.target import Target
 
 Clock = Callable[[], float]
@@ -25,6 +27,11 @@ class Fault:
     number: int
     data: bytes
     what: str
+
+
+def corpus_of(target: Target) -> list[bytes]:
+    """What mutation begins with: the target's own inputs, then those that were kept."""
+    return [*target.corpus(), *seeds.read(target.name)]
 
 
 def input_at(target: Target, corpus: Sequence[bytes], key: tuple[int, int]) -> bytes:
@@ -69,7 +76,9 @@ def try_one(target: Target, data: bytes, clock: Clock | None) -> str:
     return f"took {took:.3f} s of processor time, {budget:.3f} s are allowed for {len(data)} bytes"
 
 
-def run(target: Target, seed: int, numbers: range, *, clock: Clock | None = None) -> Fault | None:
+def run(
+    target: Target, seed: int, numbers: range, *, clock: Clock | None = None, corpus: Sequence[bytes] = ()
+) -> Fault | None:
     """The first fault among some inputs, or None.
 
     Args:
@@ -77,11 +86,47 @@ def run(target: Target, seed: int, numbers: range, *, clock: Clock | None = None
         seed: Which sequence of inputs.
         numbers: Which of its inputs.
         clock: See `try_one`.
+        corpus: Of `corpus_of`, where it is at hand.
     """
-    corpus = target.corpus()
+    corpus = corpus or corpus_of(target)
     for number in numbers:
         data = input_at(target, corpus, (seed, number))
         what = try_one(target, data, clock)
         if what:
             return Fault(number, data, what)
     return None
+
+
+def grow(target: Target, seed: int, numbers: range) -> list[bytes] | Fault:
+    """The inputs to be kept: those so far that still reach something of their own, and new ones that do.
+
+    Args:
+        target: The parser.
+        seed: Which sequence of inputs.
+        numbers: Which of its inputs to try; each runs several times slower than otherwise.
+    """
+    tracer, own = Tracer(target.modules), target.corpus()
+    kept: list[bytes] = []
+    for data in own:
+        tracer.run(lambda data=data: try_one(target, data, None))  # type: ignore[misc]
+    for data in seeds.read(target.name):
+        _keep(target, tracer, data, kept)
+    for number in numbers:
+        data = input_at(target, [*own, *kept], (seed, number))
+        what = _keep(target, tracer, data, kept)
+        if what:
+            return Fault(number, data, what)
+    return kept
+
+
+def _keep(target: Target, tracer: Tracer, data: bytes, kept: list[bytes]) -> str:
+    """Try an input, keep it if it reaches something new, and say what is wrong with it."""
+    known, what = len(tracer.arcs), [""]
+
+    def work() -> None:
+        what[0] = try_one(target, data, None)
+
+    tracer.run(work)
+    if len(tracer.arcs) > known:
+        kept.append(data)
+    return what[0]

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from fuzz.run import run, try_one
+from finial.core import base64url
+from fuzz import counts, seeds
+from fuzz.counts import Count
+from fuzz.run import Fault, grow, run, try_one
 from fuzz.target import Target, targets
 
 COUNTS = {
@@ -33,8 +40,52 @@ def test_every_target_has_its_run() -> None:
 def test_a_few_thousand_inputs(name: str) -> None:
     fault = run(TARGETS[name], 1, range(COUNTS[name]))
     assert fault is None, (
-        f"{fault.what}; again: python -m fuzz --target {name} --seed 1 --start {fault.number} --count 1"
+        f"{fault.what}; again: python -m fuzz run --target {name} --seed 1 --start {fault.number} --count 1"
     )
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_what_was_kept_is_stood(name: str) -> None:
+    for data in (*TARGETS[name].corpus(), *seeds.read(name)):
+        assert try_one(TARGETS[name], data, None) == ""
+
+
+def test_what_reaches_a_branch_of_its_own_is_kept() -> None:
+    target = replace(planted(lambda data: None), check=_branches, modules=("finial.core.base64url",))
+    found = grow(target, 1, range(200))
+    assert isinstance(found, list)
+    assert 1 <= len(found) < 20
+    fault = grow(replace(target, check=_stumbles), 1, range(200))
+    assert isinstance(fault, Fault)
+    assert "ValueError" in fault.what
+
+
+def test_an_input_that_is_kept_comes_back() -> None:
+    with TemporaryDirectory() as folder:
+        seeds.write("planted", [b"\x00\xff", b""], Path(folder))
+        assert seeds.read("planted", Path(folder)) == [b"\x00\xff", b""]
+        assert seeds.read("other", Path(folder)) == []
+    assert seeds.digest([b"ab", b"c"]) != seeds.digest([b"a", b"bc"])
+
+
+def test_counting_goes_on_until_the_corpus_is_another() -> None:
+    count = Count().on("one").after(10)
+    assert count.on("one").after(5) == Count(1, "one", 15, 15)
+    assert count.on("two").after(5) == Count(2, "two", 5, 15)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "counts.json")
+        assert counts.read(path) == {}
+        counts.write({"planted": count}, path)
+        assert counts.read(path) == {"planted": count}
+
+
+def _branches(data: bytes) -> None:
+    with suppress(ValueError):
+        base64url.decode(data.decode("latin-1"))
+
+
+def _stumbles(data: bytes) -> None:
+    base64url.decode(data.decode("latin-1"))
 
 
 def planted(check: Callable[[bytes], None]) -> Target:

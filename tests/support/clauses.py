@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +50,26 @@ def read_tables(folder: Path = TABLES) -> dict[str, Clause]:
 
 
 def citations_in(source: str, where: str) -> dict[str, list[str]]:
-    """The ids that `spec` markers in a Python source name, each with the places."""
+    """The ids that `spec` markers in a Python source name, each with the tests that bear them.
+
+    Args:
+        source: Of the file.
+        where: Its path, for the names of tests: `tests/x/test_y.py::test_z`, or the path alone for a mark
+            of the whole file.
+    """
     found: dict[str, list[str]] = {}
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in tree.body:
+        named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        test = f"{where}::{node.name}" if named else where  # type: ignore[attr-defined]
+        for name in _marked(node, where):
+            if test not in found.setdefault(name, []):
+                found[name].append(test)
+    return found
+
+
+def _marked(tree: ast.AST, where: str) -> Iterator[str]:
+    for node in ast.walk(tree):
         if not (
             isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "spec"
         ):
@@ -60,17 +77,16 @@ def citations_in(source: str, where: str) -> dict[str, list[str]]:
         for argument in node.args:
             # A computed id could not be read here, so it would silently not count.
             assert isinstance(argument, ast.Constant), f"{where}:{node.lineno}: write spec ids as literals"
-            found.setdefault(str(argument.value), []).append(f"{where}:{node.lineno}")
-    return found
+            yield str(argument.value)
 
 
 def citations(folder: Path = TESTS) -> dict[str, list[str]]:
-    """The ids that the tests under a folder cite, each with the places."""
+    """The ids that the tests under a folder cite, each with the tests."""
     found: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("test_*.py")):
         where = str(path.relative_to(folder.parent))
-        for name, places in citations_in(path.read_text("utf-8"), where).items():
-            found.setdefault(name, []).extend(places)
+        for name, tests in citations_in(path.read_text("utf-8"), where).items():
+            found.setdefault(name, []).extend(tests)
     return found
 
 

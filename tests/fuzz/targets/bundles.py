@@ -86,4 +86,11 @@ def entry(source: random.Random) -> object:
     return found
 
 
-TARGET = Target("bundles", corpus, check, generate)
+_PARSER = (
+    "finial.core.bundle_doc",
+    "finial.core.bundle",
+    "finial.core.strictjson",
+    "finial.core.jwk",
+    "finial.core.rules.bundle",
+)
+TARGET = Target("bundles", corpus, check, generate, modules=_PARSER)

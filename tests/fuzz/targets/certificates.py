@@ -72,4 +72,11 @@ def nonsense(source: random.Random, depth: int) -> bytes:
     return forge.tlv(tag, source.randbytes(source.randint(0, 6)))
 
 
-TARGET = Target("certificates", corpus, check, generate)
+_PARSER = (
+    "finial.core.x509cert",
+    "finial.core.der",
+    "finial.core.x509_names",
+    "finial.core.x509svid",
+    "finial.core.rules.x509",
+)
+TARGET = Target("certificates", corpus, check, generate, modules=_PARSER)

@@ -73,4 +73,5 @@ def generate(source: random.Random) -> bytes:
     return bytes(source.choice([*range(17), 255]) for _ in range(source.randint(0, 18)))
 
 
-TARGET = Target("chains", corpus, check, generate, budget_s=0.1)
+_PARSER = ("finial.core.x509path", "finial.core.x509_names", "finial.core.rules.x509")
+TARGET = Target("chains", corpus, check, generate, budget_s=0.1, modules=_PARSER, verifies=True)

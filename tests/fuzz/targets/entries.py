@@ -57,4 +57,5 @@ def generate(source: random.Random) -> bytes:
     return _entry(source).SerializeToString()
 
 
-TARGET = Target("entries", corpus, check, generate)
+_PARSER = ("finial.wire.registry", "finial.wire.entryframes", "finial.core.entry", "finial.core.selectors")
+TARGET = Target("entries", corpus, check, generate, modules=_PARSER)

@@ -113,4 +113,5 @@ def generate(source: random.Random) -> bytes:
     return data
 
 
-TARGET = Target("frames", corpus, check, generate)
+_PARSER = ("finial.rpc.h2frames", "finial.rpc.engine_h2", "finial.rpc.engine_ngh2", "finial.rpc.engine")
+TARGET = Target("frames", corpus, check, generate, modules=_PARSER)

@@ -33,4 +33,5 @@ def generate(source: random.Random) -> bytes:
     return source.choice((b"a-bin:", b"grpc-timeout:", b"x:%")) + digits.encode()
 
 
-TARGET = Target("headers", corpus, check, generate)
+_PARSER = ("finial.rpc.metadata",)
+TARGET = Target("headers", corpus, check, generate, modules=_PARSER)

@@ -75,4 +75,5 @@ def corpus() -> list[bytes]:
     return [text.encode() for text in texts]
 
 
-TARGET = Target("ids", corpus, check, generate, budget_s=0.02, budget_s_per_kib=0.001)
+_PARSER = ("finial.core.ids", "finial.core.rules.spiffe_id")
+TARGET = Target("ids", corpus, check, generate, budget_s=0.02, budget_s_per_kib=0.001, modules=_PARSER)

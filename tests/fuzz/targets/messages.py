@@ -72,4 +72,5 @@ def generate(source: random.Random) -> bytes:
     return b"".join(pieces)
 
 
-TARGET = Target("messages", corpus, check, generate)
+_PARSER = ("finial.rpc.framing",)
+TARGET = Target("messages", corpus, check, generate, modules=_PARSER)

@@ -58,4 +58,5 @@ def generate(source: random.Random) -> bytes:
 
 
 _KEPT = corpus()
-TARGET = Target("requests", corpus, check, generate)
+_PARSER = ("finial.core.csr",)
+TARGET = Target("requests", corpus, check, generate, modules=_PARSER, verifies=True)

@@ -69,4 +69,5 @@ def generate(source: random.Random) -> bytes:
 
 
 _KEPT = _good()
-TARGET = Target("responses", corpus, check, generate, budget_s=0.2)
+_PARSER = ("finial.sdk.response",)
+TARGET = Target("responses", corpus, check, generate, budget_s=0.2, modules=_PARSER)

@@ -53,4 +53,10 @@ def generate(source: random.Random) -> bytes:
     return "\n".join(lines).encode()
 
 
-TARGET = Target("settings", corpus, check, generate, budget_s=0.2)
+_PARSER = (
+    "finial.runtime.config.document",
+    "finial.runtime.config.load",
+    "finial.runtime.config.forms",
+    "finial.runtime.config.declare",
+)
+TARGET = Target("settings", corpus, check, generate, budget_s=0.2, modules=_PARSER)
