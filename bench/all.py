@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench import entries, fleet, flood, propagation, rotation, streams
+from bench import entries, fleet, flood, propagation, rotation, streams, tokens
 from bench.run import Bench, run
 from bench.table import Row
 
-_PARTS = (propagation, rotation, fleet, entries, flood, streams)
+_PARTS = (propagation, rotation, tokens, fleet, entries, flood, streams)
 
 
 async def measure(bench: Bench) -> list[Row]:

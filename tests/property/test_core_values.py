@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from finial.core import pem
 from finial.core.bundle import Bundle
+from finial.core.bundle_change import difference, merged
 from finial.core.bundle_doc import read_bundle, write_bundle
 from finial.core.errors import BundleError, PEMError
-from finial.core.rotation import Lifetime, longest_svid_ttl
+from finial.core.rotation import Lifetime, longest_svid_ttl, prune_at
 from finial.core.selectors import Selector, SetMatch, canonical, set_matches
-from support import forge
+from support import forge, tokens
 
 # Machines that are busy with other things make no input slow.
 CALM = settings(deadline=None)
@@ -24,10 +25,15 @@ ROOTS = [forge.root(f"root {number}").certificate for number in range(4)]
 ROOTS += [forge.root("rsa", own_key=forge.key("p", "rsa-2048")).certificate]
 ROOTS += [forge.root("ed", own_key=forge.key("p", "ed25519")).certificate]
 
+JWT = [tokens.authority(f"j{number}")[0] for number in range(3)]
+WIT = [tokens.authority(f"w{number}", "ec-p384")[0] for number in range(3)]
+
 BUNDLES = st.builds(
     Bundle,
     trust_domain=st.just(forge.A),
     x509_authorities=st.lists(st.sampled_from(ROOTS), max_size=6).map(tuple),
+    jwt_authorities=st.lists(st.sampled_from(JWT), max_size=3, unique=True).map(tuple),
+    wit_authorities=st.lists(st.sampled_from(WIT), max_size=3, unique=True).map(tuple),
     sequence=st.integers(0, 2**64 - 1),
     refresh_hint=st.none() | st.integers(1, 10**13).map(lambda seconds: timedelta(seconds=seconds)),
 )
@@ -50,7 +56,22 @@ def test_a_bundle_comes_back(bundle: Bundle) -> None:
     assert found.bundle == bundle
     assert not (found.skipped)
     assert not (found.broken)
-    assert not (found.unread)
+
+
+@CALM
+@given(BUNDLES, BUNDLES)
+def test_what_came_and_what_went_leads_from_one_bundle_to_the_other(old: Bundle, new: Bundle) -> None:
+    found = difference(old, new)
+    assert bool(found) == (not old.same_content(new) or old.sequence != new.sequence)
+    for before, after, change in (
+        (old.x509_authorities, new.x509_authorities, found.x509),
+        (old.jwt_authorities, new.jwt_authorities, found.jwt),
+        (old.wit_authorities, new.wit_authorities, found.wit),
+    ):
+        assert {*before}.difference(change.went) | {*change.came} == {*after}
+    both = merged(old, new)
+    assert merged(both, old) == merged(both, new) == both
+    assert not any(side.went for side in (difference(new, both).x509, difference(new, both).jwt))
 
 
 @CALM
@@ -105,6 +126,6 @@ def test_comparisons_imply_each_other(stored: frozenset[Selector], given_: froze
 @given(LENGTHS, st.floats(0, 1))
 def test_instants_come_in_order(length: timedelta, spread: float) -> None:
     life = Lifetime(forge.NOW, forge.NOW + length)
-    assert life.begin < life.prepare_at() <= life.activate_at() < life.end < life.prune_at()
+    assert life.begin < life.prepare_at() <= life.activate_at() < life.end < prune_at(life.end)
     assert life.begin < life.renew_at(spread) < life.end
     assert longest_svid_ttl(length) == life.end - life.activate_at()

@@ -34,6 +34,7 @@ class Algorithm(StrEnum):
 _HASHES: dict[str, SigningHash] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 _HASH = {algorithm: _HASHES[algorithm[2:]] for algorithm in Algorithm}
 _OF_CURVE = {"secp256r1": Algorithm.ES256, "secp384r1": Algorithm.ES384, "secp521r1": Algorithm.ES512}
+_ECDSA = {algorithm: ec.ECDSA(_HASH[algorithm]) for algorithm in _OF_CURVE.values()}
 _CURVE_OF = {algorithm: curve for curve, algorithm in _OF_CURVE.items()}
 
 
@@ -78,7 +79,7 @@ def sign(key: PrivateKey, algorithm: Algorithm, data: bytes) -> bytes:
     """
     if isinstance(key, ec.EllipticCurvePrivateKey) and fits(algorithm, key):
         length = _coordinate(key)
-        r, s = decode_dss_signature(key.sign(data, ec.ECDSA(_HASH[algorithm])))
+        r, s = decode_dss_signature(key.sign(data, _ECDSA[algorithm]))
         return r.to_bytes(length, "big") + s.to_bytes(length, "big")
     if isinstance(key, rsa.RSAPrivateKey) and fits(algorithm, key):
         return key.sign(data, _padding(algorithm), _HASH[algorithm])
@@ -104,8 +105,9 @@ def verifies(key: PublicKey, algorithm: Algorithm, data: bytes, signature: bytes
             if len(signature) != 2 * length:
                 return False
             r, s = (int.from_bytes(half, "big") for half in (signature[:length], signature[length:]))
-            key.verify(encode_dss_signature(r, s), data, ec.ECDSA(_HASH[algorithm]))
-        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(encode_dss_signature(r, s), data, _ECDSA[algorithm])
+        else:
+            assert isinstance(key, rsa.RSAPublicKey)
             key.verify(signature, data, _padding(algorithm), _HASH[algorithm])
     except InvalidSignature:
         return False

@@ -59,11 +59,12 @@ class Bundle:
             findings.append(Finding(reasons.BUNDLE_SEQUENCE, message))
         if self.refresh_hint is not None and self.refresh_hint <= timedelta(0):
             findings.append(Finding(reasons.BUNDLE_REFRESH_HINT, "the refresh hint is not positive"))
-        by_key_id: dict[str, TokenAuthority] = {}
+        key_ids: set[str] = set()
         for each in (*self.jwt_authorities, *self.wit_authorities):
-            if by_key_id.setdefault(each.key_id, each) is not each:
+            if each.key_id in key_ids:
                 message = f"two keys have the key id {shown(each.key_id)}"
                 findings.append(Finding(reasons.ENTRY_KEY_ID, message))
+            key_ids.add(each.key_id)
         if findings:
             raise BundleError(findings, subject=self.trust_domain.name)
         authorities = tuple(dict.fromkeys(self.x509_authorities))
@@ -166,7 +167,7 @@ class BundleSet(Mapping[TrustDomain, Bundle]):
         owner: dict[object, TrustDomain] = {}
         found: list[Finding] = []
         for domain, bundle in sorted(self._bundles.items()):
-            for key in dict.fromkeys(map(_key_of, bundle.x509_authorities)):
+            for key in dict.fromkeys(_keys_of(bundle)):
                 first = owner.setdefault(key, domain)
                 if first != domain:
                     message = f"trust domains {first} and {domain} publish an authority with one key"
@@ -186,6 +187,9 @@ class BundleSet(Mapping[TrustDomain, Bundle]):
         return hash(frozenset(self._bundles.values()))
 
 
-def _key_of(authority: Certificate) -> object:
-    # Without a key that is understood, only the very same certificate counts as shared.
-    return authority.der if authority.key is None else public_key_der(authority.key)
+def _keys_of(bundle: Bundle) -> Iterator[bytes]:
+    for authority in bundle.x509_authorities:
+        # Without a key that is understood, only the very same certificate counts as shared.
+        yield authority.der if authority.key is None else public_key_der(authority.key)
+    for each in (*bundle.jwt_authorities, *bundle.wit_authorities):
+        yield public_key_der(each.key)

@@ -1,4 +1,4 @@
-"""The SPIFFE bundle document: JSON to a bundle and back, as far as X.509 goes.
+"""The SPIFFE bundle document: JSON to a bundle and back, and the key sets that workloads get.
 
 Reading is lenient where the standard tells it to be and nowhere else: an entry of unknown kind or use, or
 one that is broken, is passed over and reported, and never takes the others with it (BUNDLE-20, BUNDLE-28,
@@ -8,22 +8,20 @@ bundle replace a newer one; a refresh hint that is none is passed over, since it
 
 from __future__ import annotations
 
-import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from finial.core import jwk
 from finial.core.bundle import Bundle
-from finial.core.errors import BundleError, Finding, X509ParseError
+from finial.core.bundle_entries import Entries, Object, jwt_entries, key_set_entry, wit_entries, x509_entries
+from finial.core.errors import BundleError, Finding
 from finial.core.ids import TrustDomain
-from finial.core.keys import PublicKey
 from finial.core.reasons import bundle as reasons
-from finial.core.rules.bundle import DOCUMENT, ENTRY, HINT, PASSED_OVER, UNREAD, X509_USE
+from finial.core.rules.bundle import DOCUMENT, HINT, JWT_USE, WIT_USE
 from finial.core.rules.engine import Stage
-from finial.core.rules.x509 import AUTHORITY
 from finial.core.strictjson import ObjectReader
-from finial.core.x509cert import Certificate
+from finial.core.token_authority import TokenAuthority
 
 MAX_DOCUMENT_BYTES = 4 << 20
 MAX_DEPTH = 16
@@ -47,13 +45,11 @@ class ReadBundle:
         bundle: What can be used of it.
         skipped: What the standard says to pass over: entries of unknown type or use, or without certificate.
         broken: What claims to be usable and is not; worth telling the publisher.
-        unread: Entries for JWT-SVIDs and WIT-SVIDs: known, but not part of the bundle that is read here.
     """
 
     bundle: Bundle
     skipped: tuple[Finding, ...] = ()
     broken: tuple[Finding, ...] = ()
-    unread: tuple[Finding, ...] = ()
 
 
 def read_bundle(trust_domain: TrustDomain, data: bytes) -> ReadBundle:
@@ -66,90 +62,79 @@ def read_bundle(trust_domain: TrustDomain, data: bytes) -> ReadBundle:
     Raises:
         BundleError: Not such a document as a whole. spec: BUNDLE-19, BUNDLE-47
     """
-    document = _READER.read(data)
+    return bundle_in(trust_domain, _READER.read(data))
+
+
+def bundle_in(trust_domain: TrustDomain, document: Object) -> ReadBundle:
+    """The bundle that a document describes which has been read already.
+
+    Args:
+        trust_domain: Whose bundle it is.
+        document: A JSON object, read by an `ObjectReader`.
+
+    Raises:
+        BundleError: Not such a document as a whole. spec: BUNDLE-19
+    """
     failing = DOCUMENT.findings(document, Stage.PARSE)
     if failing:
         raise BundleError(failing, subject=trust_domain.name)
     broken_hint = HINT.findings(document, Stage.PARSE, "spiffe_refresh_hint")
-    entries, sequence, seconds = (
+    keys, sequence, seconds = (
         document["keys"],
         document.get("spiffe_sequence"),
         document.get("spiffe_refresh_hint"),
     )
-    reader = _Entries()
-    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
-        reader.read(entry, f"keys[{number}]")
+    entries = Entries()
+    for number, entry in enumerate(keys if isinstance(keys, list) else ()):
+        entries.read(entry, f"keys[{number}]")
     bundle = Bundle(
         trust_domain=trust_domain,
-        x509_authorities=tuple(reader.authorities),
+        x509_authorities=tuple(entries.x509),
+        jwt_authorities=entries.tokens.of(JWT_USE),
+        wit_authorities=entries.tokens.of(WIT_USE),
         sequence=sequence if isinstance(sequence, int) else 0,
         refresh_hint=timedelta(seconds=seconds)
         if isinstance(seconds, int) and seconds and not broken_hint
         else None,
     )
-    broken = (*broken_hint, *reader.broken)
-    return ReadBundle(bundle, tuple(reader.skipped), broken, tuple(reader.unread))
+    return ReadBundle(bundle, tuple(entries.skipped), (*broken_hint, *entries.broken))
 
 
 def write_bundle(bundle: Bundle) -> bytes:
     """The document of a bundle, laid out as SPIRE does it: four spaces, members without value left out.
 
-    A refresh hint with a fraction of a second is rounded up (BUNDLE-17). An authority whose key is not of a
-    kind that has JWK parameters here is left out, since nobody could verify with it.
+    A refresh hint with a fraction of a second is rounded up (BUNDLE-17). Taints and ends of keys are nothing
+    that a document could say. An X.509 authority whose key is not of a kind that has JWK parameters here is
+    left out, since nobody could verify with it.
     """
-    document: dict[str, object] = {
-        "keys": [_write_entry(a, a.key) for a in bundle.x509_authorities if a.key is not None]
+    return json.dumps(document_of(bundle), indent=4).encode("ascii")
+
+
+def document_of(bundle: Bundle) -> Object:
+    """The document of a bundle as a JSON object."""
+    document: Object = {
+        "keys": [
+            *x509_entries(bundle.x509_authorities),
+            *jwt_entries(bundle.jwt_authorities),
+            *wit_entries(bundle.wit_authorities),
+        ]
     }
     if bundle.sequence:
         document["spiffe_sequence"] = bundle.sequence
     if bundle.refresh_hint is not None:
         document["spiffe_refresh_hint"] = -(-bundle.refresh_hint // timedelta(seconds=1))
-    return json.dumps(document, indent=4).encode("ascii")
+    return document
 
 
-class _Entries:
-    """Collects what the entries of `keys` come to."""
-
-    def __init__(self) -> None:
-        self.authorities: list[Certificate] = []
-        self.skipped: list[Finding] = []
-        self.broken: list[Finding] = []
-        self.unread: list[Finding] = []
-
-    def read(self, entry: object, where: str) -> None:
-        """Sort one entry into the lists."""
-        if not isinstance(entry, dict):
-            self.broken.append(Finding(reasons.ENTRY_NOT_OBJECT, "the entry is not an object", where))
-            return
-        finding = ENTRY.first(entry, Stage.PARSE, where)
-        if finding is None:
-            self._read_certificate(entry["x5c"][0], where)
-        elif finding.reason in PASSED_OVER:
-            self.skipped.append(finding)
-        elif finding.reason in UNREAD:
-            self.unread.append(finding)
-        else:
-            self.broken.append(finding)
-
-    def _read_certificate(self, text: str, where: str) -> None:
-        try:
-            certificate = Certificate.parse(base64.b64decode(text, validate=True), where)
-        except ValueError:  # binascii.Error is one, and so is the one for text that is not ASCII
-            self.broken.append(Finding(reasons.ENTRY_CERTIFICATE, "x5c is not base64", where))
-        except X509ParseError as refused:
-            found = refused.findings[0]
-            self.broken.append(Finding(reasons.ENTRY_CERTIFICATE, f"the certificate {found.message}", where))
-        else:
-            findings = AUTHORITY.findings(certificate, Stage.PARSE, where)
-            self.broken += [Finding(reasons.ENTRY_CERTIFICATE, found.message, where) for found in findings]
-            if not findings:
-                self.authorities.append(certificate)
+def write_jwks(bundle: Bundle) -> bytes:
+    """The keys for JWT-SVIDs as a plain JWK Set, as workloads get them. Clauses: WAPI-49, WAPI-50."""
+    return _key_set(bundle.jwt_authorities)
 
 
-def _write_entry(certificate: Certificate, key: PublicKey) -> dict[str, object]:
-    # No kid, and nothing beyond the parameters of the key. spec: X509-42..X509-48, BUNDLE-26..BUNDLE-29
-    return {
-        "use": X509_USE,
-        **jwk.write_public(key),
-        "x5c": [base64.b64encode(certificate.der).decode("ascii")],
-    }
+def write_wit_jwks(bundle: Bundle) -> bytes:
+    """The keys for WIT-SVIDs as a plain JWK Set, as workloads get them. Clauses: WAPI-65."""
+    return _key_set(bundle.wit_authorities)
+
+
+def _key_set(authorities: Iterable[TokenAuthority]) -> bytes:
+    return json.dumps({"keys": [key_set_entry(each) for each in authorities]}, indent=4).encode("ascii")

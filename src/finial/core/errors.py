@@ -12,8 +12,13 @@ refusals up by it and programs branch on it; the text of a message may improve a
         ├── X509ParseError       a certificate or an X.509-SVID
         ├── X509VerifyError      a chain that does not prove its ID
         ├── CSRError             a certificate signing request
-        ├── IssueError           a certificate that must not be issued
+        ├── TokenParseError      a token, or a proof that comes with one
+        ├── TokenVerifyError     a token that does not prove its ID, or a proof that does not hold
+        ├── CarriageError        a way for tokens to travel, or the fields that carry them
+        ├── IssueError           a certificate or a token that must not be issued
         ├── BundleError          a bundle or its document
+        ├── FederationError      a federation relationship, or what its endpoint answers
+        ├── BrokerError          a reference of a broker, or a broker that is not allowed
         ├── SelectorError        a selector
         ├── EntryError           a registration entry
         └── RotationError        times that cannot be planned with
@@ -146,12 +151,32 @@ class CSRError(RefusedError):
     """A certificate signing request cannot be read or is not signed by its own key."""
 
 
+class TokenParseError(RefusedError):
+    """A token or a proof of possession cannot be read, or breaks a rule; it is never quoted."""
+
+
+class TokenVerifyError(RefusedError):
+    """A token does not prove the SPIFFE ID that it names, or the proof that came with it does not hold."""
+
+
+class CarriageError(RefusedError):
+    """A token would travel, or came, in a way in which it must not."""
+
+
 class IssueError(RefusedError):
-    """A certificate was asked for that must not be issued."""
+    """A certificate or a token was asked for that must not be issued."""
 
 
 class BundleError(RefusedError):
     """A bundle, or the document that it came in, cannot be accepted."""
+
+
+class FederationError(RefusedError):
+    """A federation relationship, the address of a bundle endpoint or an answer of one is of no use."""
+
+
+class BrokerError(RefusedError):
+    """A broker may not ask, or refers to a workload in a way that is of no use."""
 
 
 class SelectorError(RefusedError):

@@ -78,9 +78,14 @@ class Lifetime:
         half = self.length / 2
         return self.end - half * (1 + RENEWAL_SPREAD * (2 * spread - 1))
 
-    def prune_at(self) -> datetime:
-        """When an authority that has expired is taken out of the bundle."""
-        return self.end + PRUNE_AFTER
+
+def prune_at(end: datetime) -> datetime:
+    """When an authority that has expired is taken out of the bundle.
+
+    Args:
+        end: When it expires.
+    """
+    return end + PRUNE_AFTER
 
 
 def check_availability_target(target: timedelta) -> None:

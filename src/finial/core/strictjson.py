@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NoReturn
 
 from finial.core.errors import Finding, Reason, RefusedError, shown, translated
@@ -43,6 +44,17 @@ def finite(text: str) -> float:
     return number
 
 
+def frozen(members: Mapping[str, object]) -> Mapping[str, object]:
+    """The same object, which nobody can change: arrays become tuples, objects mappings to read from."""
+    return MappingProxyType({name: _frozen(value) for name, value in members.items()})
+
+
+def _frozen(value: object) -> object:
+    if isinstance(value, dict):
+        return frozen(value)
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReader:
     """Reads JSON objects of one kind.
@@ -66,6 +78,13 @@ class ObjectReader:
     malformed: Reason
     duplicate: Reason
     fractions: Callable[[str], object] = Fraction
+    _decoder: json.JSONDecoder = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        decoder = json.JSONDecoder(
+            object_pairs_hook=self._unique, parse_float=self.fractions, parse_constant=self._no_constant
+        )
+        object.__setattr__(self, "_decoder", decoder)
 
     def read(self, data: bytes) -> Object:
         """The object.
@@ -79,15 +98,12 @@ class ObjectReader:
         if len(data) > self.most_bytes:
             message = f"{self.what} has {len(data)} bytes, at most {self.most_bytes} are read"
             raise self._refusal(self.large, message)
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as caught:
-            raise self._malformed("it is not UTF-8") from caught
-        self._check_depth(text)
-        decoder = json.JSONDecoder(
-            object_pairs_hook=self._unique, parse_float=self.fractions, parse_constant=self._no_constant
-        )
-        found = translated(lambda: decoder.decode(text), self._malformed)
+        text = _text(data)
+        if text is None:
+            raise self._malformed("it is not UTF-8")
+        if data.count(b"[") + data.count(b"{") > self.most_depth:
+            self._check_depth(text)
+        found = translated(lambda: self._decoder.decode(text), self._malformed)
         if not isinstance(found, dict):
             raise self._malformed("it is not an object")
         if _ESCAPED_SURROGATE.search(text):
@@ -104,10 +120,9 @@ class ObjectReader:
 
     def _check_unicode(self, found: Object) -> None:
         # Half of a surrogate pair is no character: whoever writes it out again, to a peer or a log, fails.
-        try:
-            json.dumps(found, ensure_ascii=False, default=str).encode("utf-8")
-        except UnicodeEncodeError as caught:
-            raise self._malformed("a text in it is not Unicode") from caught
+        written = json.dumps(found, ensure_ascii=False, default=str)
+        if not _is_unicode(written):
+            raise self._malformed("a text in it is not Unicode")
 
     def _unique(self, pairs: list[tuple[str, object]]) -> Object:
         found = dict(pairs)
@@ -126,3 +141,21 @@ class ObjectReader:
 
     def _refusal(self, reason: Reason, message: str) -> RefusedError:
         return self.error([Finding(reason, message)])
+
+
+# The errors of Python would carry what was read along with them, which may be secret.
+
+
+def _text(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

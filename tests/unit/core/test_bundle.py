@@ -7,7 +7,7 @@ import pytest
 
 from finial.core.bundle import Bundle, BundleSet
 from finial.core.errors import BundleError
-from support import forge
+from support import forge, tokens
 
 ONE, TWO = forge.root("one"), forge.root("two")
 
@@ -30,6 +30,43 @@ def test_tainted_authorities_are_among_the_authorities() -> None:
     bundle = Bundle(trust_domain=forge.A, x509_authorities=(ONE.certificate,), tainted=taint)
     assert bundle.tainted == {ONE.certificate}
     assert not bundle.same_content(replace(bundle, tainted=frozenset()))
+
+
+def test_keys_for_tokens_are_found_by_key_id_within_their_kind() -> None:
+    jwt, wit = (tokens.authority(kid)[0] for kid in ("j", "w"))
+    bundle = Bundle(trust_domain=forge.A, jwt_authorities=(jwt,), wit_authorities=(wit,))
+    assert (bundle.jwt_authority("j"), bundle.wit_authority("w")) == (jwt, wit)
+    assert (bundle.jwt_authority("w"), bundle.wit_authority("j")) == (None, None)
+    assert hash(bundle) == hash(replace(bundle))
+
+
+@pytest.mark.parametrize("kind", ["jwt_authorities", "wit_authorities"])
+def test_no_two_keys_have_one_key_id(kind: str) -> None:
+    first, second = tokens.authority("j")[0], replace(tokens.authority("other")[0], key_id="j")
+    for fields in ({kind: (first, second)}, {"jwt_authorities": (first,), "wit_authorities": (second,)}):
+        with pytest.raises(BundleError) as caught:
+            Bundle(trust_domain=forge.A, **fields)
+        assert caught.value.reason.id == "bundle-entry-key-id"
+
+
+def test_without_taints() -> None:
+    jwt, wit = (tokens.authority(kid, tainted=True)[0] for kid in ("j", "w"))
+    plain = Bundle(
+        trust_domain=forge.A,
+        x509_authorities=(ONE.certificate,),
+        jwt_authorities=(replace(jwt, tainted=False),),
+        wit_authorities=(replace(wit, tainted=False),),
+        sequence=3,
+    )
+    assert plain.untainted() is plain
+    for changes in (
+        {"tainted": frozenset({ONE.certificate})},
+        {"jwt_authorities": (jwt,)},
+        {"wit_authorities": (wit,)},
+    ):
+        tainted = replace(plain, **changes)
+        assert tainted != plain
+        assert tainted.untainted() == plain
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,26 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
 from finial.core.bundle import Bundle
-from finial.core.bundle_doc import MAX_DEPTH, MAX_DOCUMENT_BYTES, ReadBundle, read_bundle, write_bundle
+from finial.core.bundle_doc import (
+    MAX_DEPTH,
+    MAX_DOCUMENT_BYTES,
+    ReadBundle,
+    read_bundle,
+    write_bundle,
+    write_jwks,
+    write_wit_jwks,
+)
 from finial.core.errors import BundleError
 from finial.core.rules.bundle import MAX_ENTRIES
-from support import forge
+from support import forge, tokens
 
 ROOT = forge.root()
+GOOD = base64.b64encode(ROOT.der).decode()
 
 
 def read(*keys: object) -> ReadBundle:
@@ -40,6 +50,110 @@ def test_layout_as_spire_writes_it() -> None:
     assert lines[:4] == ["{", '    "keys": [', "        {", '            "use": "x509-svid",']
     assert lines[-3:] == ['    "spiffe_sequence": 1,', '    "spiffe_refresh_hint": 600', "}"]
     assert list(json.loads(text)["keys"][0]) == ["use", "kty", "crv", "x", "y", "x5c"]
+
+
+JWT, OTHER, WIT = (tokens.authority(kid)[0] for kid in ("jwt", "other", "wit"))
+ALL = Bundle(
+    trust_domain=forge.A,
+    x509_authorities=(ROOT.certificate,),
+    jwt_authorities=(JWT, OTHER),
+    wit_authorities=(WIT,),
+    sequence=3,
+)
+
+
+def key(**changes: object) -> dict[str, object]:
+    """A sound entry for JWT-SVIDs, except for the changes; `...` takes a member out."""
+    (entry,) = json.loads(write_bundle(Bundle(trust_domain=forge.A, jwt_authorities=(JWT,))))["keys"]
+    return {name: value for name, value in {**entry, **changes}.items() if value is not ...}
+
+
+ENTRY_OF_OTHER = json.loads(write_jwks(Bundle(trust_domain=forge.A, jwt_authorities=(OTHER,))))["keys"][0]
+
+
+def test_all_kinds_of_keys_come_back() -> None:
+    found = read_bundle(forge.A, write_bundle(ALL))
+    assert found == ReadBundle(ALL)
+    entries = json.loads(write_bundle(ALL))["keys"]
+    assert [entry["use"] for entry in entries] == ["x509-svid", "jwt-svid", "jwt-svid", "wit-svid"]
+    assert list(entries[1]) == ["use", "kty", "kid", "crv", "x", "y"]
+    rsa, _ = tokens.authority("rsa", "rsa-2048")
+    (entry,) = json.loads(write_bundle(Bundle(trust_domain=forge.A, jwt_authorities=(rsa,))))["keys"]
+    assert list(entry) == ["use", "kty", "kid", "n", "e"]
+
+
+def test_workloads_get_the_keys_of_one_kind() -> None:
+    jwks = json.loads(write_jwks(ALL))
+    assert [list(entry) for entry in jwks["keys"]] == [["kty", "kid", "crv", "x", "y"]] * 2
+    assert [entry["kid"] for entry in jwks["keys"]] == ["jwt", "other"]
+    assert [entry["kid"] for entry in json.loads(write_wit_jwks(ALL))["keys"]] == ["wit"]
+    assert list(jwks) == ["keys"]
+    bare = Bundle(trust_domain=forge.A, x509_authorities=(ROOT.certificate,), sequence=9)
+    assert [json.loads(write(bare)) for write in (write_jwks, write_wit_jwks)] == [{"keys": []}] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kid": ...}, "bundle-entry-key-id"),
+        ({"kid": ""}, "bundle-entry-key-id"),
+        ({"kid": 7}, "bundle-entry-key-id"),
+        ({"kid": None}, "bundle-entry-key-id"),
+        ({"kid": "x" * 1025}, "bundle-entry-key-id"),
+        ({"d": "AA"}, "bundle-entry-private"),
+        ({"k": ""}, "bundle-entry-private"),
+        ({"oth": None}, "bundle-entry-private"),
+        ({"crv": "secp256k1"}, "bundle-entry-key"),
+        ({"crv": ...}, "bundle-entry-key"),
+        ({"x": ...}, "bundle-entry-key"),
+        ({"x": "AA"}, "bundle-entry-key"),
+        ({"y": "!"}, "bundle-entry-key"),
+        ({"kty": "RSA"}, "bundle-entry-key"),
+        ({"kty": "OKP", "crv": "Ed25519", "x": "A" * 43}, "bundle-entry-key"),
+        ({"kty": "oct", "k": "AAAA"}, "bundle-entry-kty"),
+        ({"kty": ...}, "bundle-entry-kty"),
+    ],
+)
+@pytest.mark.parametrize("use", ["jwt-svid", "wit-svid"])
+def test_a_broken_key_for_tokens_is_reported_and_takes_no_other_along(
+    changes: dict[str, object], reason: str, use: str
+) -> None:
+    found = read(key(use=use, **changes), key(kid="good"), key(use="wit-svid", kid="too"), entry([GOOD]))
+    assert [each.key_id for each in found.bundle.jwt_authorities] == ["good"]
+    assert [each.key_id for each in found.bundle.wit_authorities] == ["too"]
+    assert found.bundle.x509_authorities == (ROOT.certificate,)
+    (finding,) = (*found.broken, *found.skipped)
+    assert (finding.reason.id, finding.where) == (reason, "keys[0]")
+    assert (finding in found.skipped) == (reason == "bundle-entry-kty")
+
+
+@pytest.mark.parametrize("use", [..., None, "jwt", "JWT-SVID", "sig", ["jwt-svid"]])
+def test_a_key_of_another_use_is_passed_over(use: object) -> None:
+    found = read(key(use=use))
+    assert found.bundle == Bundle(trust_domain=forge.A)
+    assert [finding.reason.id for finding in found.skipped] == ["bundle-entry-use"]
+    assert not found.broken
+
+
+def test_of_two_keys_with_one_key_id_the_first_counts() -> None:
+    other = key()
+    other.update({name: value for name, value in ENTRY_OF_OTHER.items() if name in {"x", "y"}})
+    found = read(key(), key(), other, {**other, "use": "wit-svid"}, key(use="wit-svid"), key(kid="K"))
+    assert found.bundle.jwt_authorities == (JWT, replace(JWT, key_id="K"))
+    assert found.bundle.wit_authorities == ()
+    assert [finding.where for finding in found.broken] == ["keys[2]", "keys[3]", "keys[4]"]
+    assert {finding.reason.id for finding in found.broken} == {"bundle-entry-key-id"}
+    assert "'jwt'" in found.broken[0].message
+
+
+def test_what_says_nothing_of_the_key_is_not_looked_at() -> None:
+    more = {"alg": "none", "key_ops": 7, "x5c": ["!"], "x5t": None, "use ": "x509-svid"}
+    assert read(key(**more)) == ReadBundle(Bundle(trust_domain=forge.A, jwt_authorities=(JWT,)))
+
+
+def test_a_published_private_half_is_not_quoted() -> None:
+    (finding,) = read(key(d="very-secret")).broken
+    assert "very-secret" not in f"{finding}"
 
 
 def test_members_without_value_are_left_out() -> None:
@@ -104,16 +218,15 @@ def test_a_certificate_list_of_another_form(x5c: object) -> None:
 
 
 def test_broken_entries_never_take_others_along() -> None:
-    good = base64.b64encode(ROOT.der).decode()
     not_authority = base64.b64encode(forge.leaf(ROOT).der).decode()
     found = read(
         7,
         entry(["!"]),
         entry(["\u00e9"]),
         entry(["AAAA"]),
-        entry([good[:-8]]),
+        entry([GOOD[:-8]]),
         entry([not_authority]),
-        entry([good]),
+        entry([GOOD]),
     )
     assert found.bundle.x509_authorities == (ROOT.certificate,)
     where = [finding.where for finding in found.broken]

@@ -10,7 +10,22 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 
 from finial.core.errors import Reason
-from finial.core.reasons import bundle, identity, issue, keys, registry, x509
+from finial.core.reasons import (
+    broker,
+    bundle,
+    carriage,
+    endpoint,
+    federation,
+    identity,
+    issue,
+    jwt,
+    keys,
+    registry,
+    token,
+    wit,
+    wpt,
+    x509,
+)
 
 
 def collect(modules: Iterable[ModuleType]) -> Mapping[str, Reason]:
@@ -32,4 +47,21 @@ def collect(modules: Iterable[ModuleType]) -> Mapping[str, Reason]:
     return MappingProxyType(found)
 
 
-CATALOGUE = collect((identity, keys, x509, issue, bundle, registry))
+CATALOGUE = collect(
+    (
+        identity,
+        keys,
+        x509,
+        token,
+        jwt,
+        wit,
+        wpt,
+        carriage,
+        issue,
+        bundle,
+        federation,
+        broker,
+        endpoint,
+        registry,
+    )
+)

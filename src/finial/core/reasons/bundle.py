@@ -43,12 +43,50 @@ BUNDLE_DUPLICATE_DOMAIN = Reason(
     ("BUNDLE-03", "BUNDLE-36"),
     meaning="Two bundles of one trust domain were given where each domain has exactly one.",
 )
+BUNDLE_TWO_DOMAINS = Reason(
+    "bundle-two-domains",
+    Kind.INVALID,
+    ("FED-15", "FED-71"),
+    meaning="Bundles of two trust domains were given to be compared or put together.",
+)
 BUNDLE_FOREIGN_AUTHORITY = Reason(
     "bundle-shared-authority",
     Kind.INVALID,
     ("BUNDLE-02",),
     "Ask the operators of both trust domains which of them owns the key.",
     "Two trust domains publish the same authority.",
+)
+MAP_DOMAINS = Reason(
+    "bundle-map-domains",
+    Kind.INVALID,
+    ("BUNDLE-33",),
+    "Publish an empty object when there are no bundles.",
+    "The member trust_domains of a bundle map is missing or is not an object.",
+)
+MAP_DUPLICATE_KEY = Reason(
+    "bundle-map-duplicate-key",
+    Kind.INVALID,
+    ("BUNDLE-36", "BUNDLE-37", "BUNDLE-47"),
+    meaning="A trust domain stands twice in a bundle map, or another object in it has one key twice.",
+)
+MAP_NAME = Reason(
+    "bundle-map-name",
+    Kind.INVALID,
+    ("BUNDLE-35",),
+    "Write the bare name (example.org) and not its ID (spiffe://example.org).",
+    "A key of a bundle map is not the name of a trust domain.",
+)
+MAP_BUNDLE = Reason(
+    "bundle-map-bundle",
+    Kind.INVALID,
+    ("BUNDLE-35", "BUNDLE-41"),
+    meaning="A value of a bundle map is not a JSON object.",
+)
+MAP_HINT = Reason(
+    "bundle-map-hint",
+    Kind.INVALID,
+    ("BUNDLE-38", "BUNDLE-39"),
+    meaning="A bundle in a bundle map has a refresh hint; it is passed over.",
 )
 ENTRY_NOT_OBJECT = Reason(
     "bundle-entry-not-object", Kind.INVALID, ("BUNDLE-09",), meaning="An entry of keys is not a JSON object."
@@ -64,12 +102,6 @@ ENTRY_USE = Reason(
     Kind.INVALID,
     ("BUNDLE-20", "BUNDLE-21", "BUNDLE-30"),
     meaning="The use of an entry is missing or unknown; the entry is passed over.",
-)
-ENTRY_UNREAD = Reason(
-    "bundle-entry-unread",
-    Kind.UNAVAILABLE,
-    ("BUNDLE-21", "X509-49"),
-    meaning="The entry is a key for tokens, which is known, but which this part of the bundle does not hold.",
 )
 ENTRY_NO_X5C = Reason(
     "bundle-entry-no-x5c",
@@ -87,7 +119,7 @@ ENTRY_CERTIFICATE = Reason(
 ENTRY_KEY_ID = Reason(
     "bundle-entry-key-id",
     Kind.INVALID,
-    ("JWT-35", "WIT-45"),
+    ("JWT-35", "WIT-45", "WIT-46"),
     "Tell the operator of that trust domain; the other entries are in use.",
     "A key for tokens has no key id or that of another key; the entry is passed over.",
 )
@@ -97,4 +129,11 @@ ENTRY_KEY = Reason(
     ("JWT-33", "WIT-43"),
     "Tell the operator of that trust domain; the other entries are in use.",
     "The key of an entry cannot be read, or no token is signed with such a key.",
+)
+ENTRY_PRIVATE = Reason(
+    "bundle-entry-private",
+    Kind.INVALID,
+    ("JWT-33", "WIT-43"),
+    "Tell the operator of that trust domain at once: whoever has read it can sign tokens.",
+    "An entry publishes the private half of its key; the entry is passed over.",
 )

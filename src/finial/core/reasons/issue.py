@@ -50,7 +50,7 @@ ISSUE_FOREIGN = Reason(
     Kind.DENIED,
     ("ID-34", "ID-46", "X509-13", "BUNDLE-46"),
     "Ask the authority of that trust domain.",
-    "A certificate was asked for whose ID is in another trust domain than the authority's.",
+    "A certificate or a token was asked for whose ID is in another trust domain than the authority's.",
 )
 ISSUE_MISMATCH = Reason(
     "issue-mismatch",
@@ -62,7 +62,7 @@ ISSUE_NOT_TIMELY = Reason(
     "issue-authority-expired",
     Kind.UNAVAILABLE,
     hint="Rotate the authority.",
-    meaning="The signing certificate has expired or is not valid yet, so nothing can be signed under it.",
+    meaning="The authority has expired or is not valid yet, so nothing can be signed under it.",
 )
 ISSUE_TTL = Reason("issue-ttl", Kind.INVALID, hint="Give a lifetime of a second or more.")
 ISSUE_SERIAL = Reason(
@@ -79,7 +79,7 @@ ISSUE_DNS_NAME = Reason(
 ISSUE_KEY = Reason(
     "issue-key",
     Kind.INTERNAL,
-    meaning="The key given for signing is not the one of the signing certificate.",
+    meaning="The key given for signing is not the one of the authority.",
 )
 ISSUE_PATH_LENGTH = Reason(
     "issue-path-length",

@@ -1,8 +1,7 @@
 """The rules of a bundle document and of the entries in it.
 
 What the breach of an entry's rule leads to differs: some entries are passed over because the standard says
-so, some are broken and worth telling the publisher, some are keys that are read elsewhere. `PASSED_OVER` and
-`UNREAD` name the first and the last by their reasons.
+so, the others are broken and worth telling the publisher. `PASSED_OVER` names the first by their reasons.
 """
 
 from __future__ import annotations
@@ -10,20 +9,24 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from finial.core.errors import shown
+from finial.core.jwk import PRIVATE_MEMBERS
 from finial.core.reasons import bundle as reasons
 from finial.core.rules.engine import Rule, Stage, Table
 
 MAX_SEQUENCE = (1 << 64) - 1
 MAX_ENTRIES = 4096
+MAX_DOMAINS = 10_000
 # Longer than two million years; a duration of Python ends there.
 MAX_HINT_SECONDS = 10**13
 
 KEY_TYPES = frozenset({"EC", "RSA", "OKP"})
-X509_USE = "x509-svid"
-TOKEN_USES = frozenset({"jwt-svid", "wit-svid"})
+X509_USE, JWT_USE, WIT_USE = "x509-svid", "jwt-svid", "wit-svid"
+USES = frozenset({X509_USE, JWT_USE, WIT_USE})
 
 PASSED_OVER = frozenset({reasons.ENTRY_KTY, reasons.ENTRY_USE, reasons.ENTRY_NO_X5C})
-UNREAD = frozenset({reasons.ENTRY_UNREAD})
+
+# The section on maps calls by the second name what the section on bundles calls by the first.
+HINT_NAMES = ("spiffe_refresh_hint", "refresh_hint")
 
 _READING = frozenset({Stage.PARSE})
 Object = dict[str, object]
@@ -69,6 +72,24 @@ DOCUMENT = Table(
 HINT = Table("bundle refresh hint", (Rule(reasons.BUNDLE_REFRESH_HINT, _hint, _READING),))
 
 
+def _domains(document: Object) -> str:
+    good = isinstance(document.get("trust_domains"), dict)
+    return "" if good else "the member trust_domains is missing or is not an object"
+
+
+def _many_domains(document: Object) -> str:
+    held = document.get("trust_domains")
+    over = isinstance(held, dict) and len(held) > MAX_DOMAINS
+    return f"there are more than {MAX_DOMAINS} trust domains" if over else ""
+
+
+# What fails a map before any of its bundles is looked at.
+MAP = Table(
+    "bundle map",
+    (Rule(reasons.MAP_DOMAINS, _domains, _READING), Rule(reasons.BUNDLE_LARGE, _many_domains, _READING)),
+)
+
+
 def _kty(entry: Object) -> str:
     if "kty" not in entry:
         return "there is no key type"
@@ -80,13 +101,7 @@ def _use(entry: Object) -> str:
     if "use" not in entry:
         return "there is no use"
     use = entry["use"]
-    known = isinstance(use, str) and (use == X509_USE or use in TOKEN_USES)
-    return "" if known else f"use {shown(str(use))} is unknown"
-
-
-def _unread(entry: Object) -> str:
-    use = entry.get("use")
-    return f"a key for {use} tokens" if isinstance(use, str) and use in TOKEN_USES else ""
+    return "" if isinstance(use, str) and use in USES else f"use {shown(str(use))} is unknown"
 
 
 def _no_x5c(entry: Object) -> str:
@@ -101,14 +116,30 @@ def _x5c_form(entry: Object) -> str:
     return "" if good else "x5c is not an array of text"
 
 
+def _kid(entry: Object) -> str:
+    if "kid" not in entry:
+        return "there is no key id"
+    kid = entry["kid"]
+    return "" if isinstance(kid, str) and kid else "the key id is empty, or is not a text"
+
+
+def _private(entry: Object) -> str:
+    # The message names the members and never what they hold.
+    secret = sorted(PRIVATE_MEMBERS & entry.keys())
+    return f"the private half of the key is published, in the member {secret[0]}" if secret else ""
+
+
 # Asked in this order, up to the first breach: what is of unknown type has no use, and so on.
 ENTRY = Table(
     "bundle entry",
-    (
-        Rule(reasons.ENTRY_KTY, _kty, _READING),
-        Rule(reasons.ENTRY_USE, _use, _READING),
-        Rule(reasons.ENTRY_UNREAD, _unread, _READING),
-        Rule(reasons.ENTRY_NO_X5C, _no_x5c, _READING),
-        Rule(reasons.ENTRY_CERTIFICATE, _x5c_form, _READING),
-    ),
+    (Rule(reasons.ENTRY_KTY, _kty, _READING), Rule(reasons.ENTRY_USE, _use, _READING)),
+)
+X509_ENTRY = Table(
+    "bundle entry for X.509-SVIDs",
+    (Rule(reasons.ENTRY_NO_X5C, _no_x5c, _READING), Rule(reasons.ENTRY_CERTIFICATE, _x5c_form, _READING)),
+)
+# Whether a token can be signed by the key, its own value says.
+TOKEN_ENTRY = Table(
+    "bundle entry for JWT-SVIDs and WIT-SVIDs",
+    (Rule(reasons.ENTRY_KEY_ID, _kid, _READING), Rule(reasons.ENTRY_PRIVATE, _private, _READING)),
 )

@@ -44,9 +44,9 @@ class Rule(Generic[Subject]):
     stages: frozenset[Stage] = EVERYWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table(Generic[Subject]):
-    """The rules of one kind of subject, in the order in which breaches are reported.
+    """The rules of one kind of subject, in the order in which breaches are reported; equal to itself alone.
 
     Args:
         name: What the rules are about, for listings.

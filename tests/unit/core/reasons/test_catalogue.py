@@ -46,7 +46,8 @@ def test_a_reason_is_fit_to_be_looked_up(reason: Reason) -> None:
     assert reason.hint or reason.meaning, f"{reason.id} needs a hint or a meaning"
     for sentence in (reason.hint, reason.meaning):
         assert not sentence or (sentence[0].isupper() and sentence.endswith("."))
-    assert all(re.fullmatch(r"(ID|X509|BUNDLE|JWT|WIT|FED|BROKER|EP|WAPI)-\d{2}", clause) for clause in reason.clauses)
+    clause = r"(ID|X509|BUNDLE|JWT|WIT|FED|BROKER|EP|WAPI)-\d{2}"
+    assert all(re.fullmatch(clause, each) for each in reason.clauses)
 
 
 def test_an_id_cannot_be_used_twice() -> None:
