@@ -1,43 +1,41 @@
 """Bundles of the server's API: messages, values of ours, and the form that is kept.
 
-A value holds the X.509 authorities, the refresh hint and the sequence number. Authorities for JWT-SVIDs are
-nothing that it could hold, and still must not be lost: what is kept is therefore the encoded message, and the
-value is read from it. Authorities for WIT-SVIDs are dropped when somebody sets a bundle, as SPIRE does.
+A value holds the authorities for all kinds of SVID with their taints and ends, the refresh hint and the
+sequence number, and code that changes a bundle changes the value. What is kept is the encoded message all the
+same, so that nothing is lost that only a newer version knows: fields that we do not have, and keys of a kind
+that we cannot hold. Authorities for WIT-SVIDs are dropped when somebody sets a bundle, as SPIRE does, unless
+the caller has opted in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from finial.core.bundle import Bundle
-from finial.core.errors import BundleError, Finding, Kind, Reason, RefusedError
+from finial.core.bundle_change import merged
+from finial.core.bundle_doc import ReadBundle
+from finial.core.errors import BundleError, Finding, Kind, Reason
 from finial.core.ids import TrustDomain
-from finial.core.keys import read_public_key
 from finial.core.reasons import bundle as reasons
 from finial.core.rules.bundle import MAX_HINT_SECONDS
-from finial.core.rules.engine import Stage
-from finial.core.rules.x509 import AUTHORITY
-from finial.core.x509cert import Certificate, parse_concatenated
 from finial.wire import masks
+from finial.wire.authorities import (
+    X509,
+    Keys,
+    jwt_messages,
+    not_authorities,
+    read_keys,
+    read_x509,
+    wit_messages,
+    x509_messages,
+)
 from finial.wire.gen import spire_api_types as types
 from finial.wire.methods import decoder
-from finial.wire.registry import placed, read_domain
+from finial.wire.registry import read_domain
 
-X509_AUTHORITY: Final = Reason(
-    "bundle-x509-authority",
-    Kind.INVALID,
-    hint="Give the DER of signing certificates, one or several after each other.",
-    meaning="An X.509 authority of a bundle cannot be read, or is not a signing certificate.",
-)
-JWT_AUTHORITY: Final = Reason(
-    "bundle-jwt-authority",
-    Kind.INVALID,
-    hint="Give the key in PKIX form, with a key id.",
-    meaning="A JWT authority of a bundle has no key id, or its key cannot be read.",
-)
 UNREADABLE: Final = Reason("bundle-unreadable", Kind.INVALID, meaning="Bytes are no encoded bundle.")
 
 _decode = decoder(types.Bundle)
@@ -61,45 +59,56 @@ def bundle_message(bundle: Bundle) -> types.Bundle:
     hint = bundle.refresh_hint
     return types.Bundle(
         trust_domain=bundle.trust_domain.name,
-        x509_authorities=[
-            types.X509Certificate(asn1=authority.der, tainted=authority in bundle.tainted)
-            for authority in bundle.x509_authorities
-        ],
+        x509_authorities=x509_messages(bundle),
+        jwt_authorities=jwt_messages(bundle.jwt_authorities),
+        wit_authorities=wit_messages(bundle.wit_authorities),
         refresh_hint=0 if hint is None else _whole_seconds(hint),
         sequence_number=bundle.sequence,
     )
 
 
 def read_bundle(message: types.Bundle) -> Bundle:
-    """The bundle that a server sends: taints count, and authorities for tokens are passed over.
+    """The bundle that a server sends, with its taints; a key for tokens that is broken is passed over.
+
+    Raises:
+        BundleError: A certificate cannot be read, or a number is out of range.
+        SpiffeIDError: Its trust domain is none.
+    """
+    return examined(message).bundle
+
+
+def examined(message: types.Bundle) -> ReadBundle:
+    """The bundle that a server sends, with its taints, and what is wrong with the keys that are passed over.
 
     Raises:
         BundleError: A certificate cannot be read, or a number is out of range.
         SpiffeIDError: Its trust domain is none.
     """
     domain = read_domain(message.trust_domain)
-    return _bundle(message, domain, _authorities(message.x509_authorities))
+    x509, findings = read_x509(message.x509_authorities)
+    keys = read_keys(message.jwt_authorities, message.wit_authorities)
+    return ReadBundle(_bundle(message, domain, _Parts(x509, keys, findings)), broken=keys.findings)
 
 
-def accept(message: types.Bundle) -> KeptBundle:
+def accept(message: types.Bundle, *, wit: bool = False) -> KeptBundle:
     """The bundle that somebody sets: it is judged, and nobody but its own server taints an authority.
 
-    Each authority is kept once, alone in its field. Authorities for JWT-SVIDs are kept in the encoded form.
+    Each authority is kept once, alone in its field.
+
+    Args:
+        message: What they set.
+        wit: Whether authorities for WIT-SVIDs count; without, they are dropped unread.
 
     Raises:
-        BundleError: An authority is none, or a number is out of range.
+        BundleError: An authority is none, two keys have one key id, or a number is out of range.
         SpiffeIDError: Its trust domain is none.
     """
     domain = read_domain(message.trust_domain)
-    read, findings = _authorities(message.x509_authorities)
-    for each in read:
-        findings += _not_authority(each)
-    findings += _jwt_findings(message.jwt_authorities)
-    untainted = [each._replace(tainted=False) for each in read]
-    bundle = _bundle(message, domain, _Read(untainted, findings))
-    kept = bundle_message(bundle)
-    kept.jwt_authorities.extend(_untainted(message.jwt_authorities))
-    return KeptBundle(bundle, kept.SerializeToString())
+    x509, findings = read_x509(message.x509_authorities)
+    keys = read_keys(message.jwt_authorities, message.wit_authorities if wit else ())
+    parts = _Parts(x509, keys, [*findings, *not_authorities(x509), *keys.findings])
+    bundle = _bundle(message, domain, parts).untainted()
+    return KeptBundle(bundle, encode(bundle))
 
 
 def extended(
@@ -110,24 +119,20 @@ def extended(
     Args:
         data: The kept form.
         x509: X.509 authorities; taints are not looked at.
-        jwt: JWT authorities, told apart by their key ids.
+        jwt: JWT authorities, the same.
 
     Raises:
-        BundleError: One of them is none.
+        BundleError: One of them is none, or has the key id of another key.
     """
-    kept = _read(data)
-    more = accept(types.Bundle(trust_domain=kept.trust_domain, x509_authorities=x509, jwt_authorities=jwt))
-    there = {each.asn1 for each in kept.x509_authorities}
-    key_ids = {each.key_id for each in kept.jwt_authorities}
-    message = _read(more.data)
-    new_x509 = [each for each in message.x509_authorities if each.asn1 not in there]
-    new_jwt = [each for each in message.jwt_authorities if each.key_id not in key_ids]
-    if not new_x509 and not new_jwt:
+    old = decode(data)
+    more = accept(
+        types.Bundle(trust_domain=old.trust_domain.name, x509_authorities=x509, jwt_authorities=jwt)
+    )
+    new = merged(old, more.bundle)
+    if new.same_content(old):
         return None
-    kept.x509_authorities.extend(new_x509)
-    kept.jwt_authorities.extend(new_jwt)
-    kept.sequence_number += 1
-    return KeptBundle(read_bundle(kept), kept.SerializeToString())
+    new = replace(new, sequence=old.sequence + 1)
+    return KeptBundle(new, revised(data, new))
 
 
 def encode(bundle: Bundle) -> bytes:
@@ -142,7 +147,7 @@ def decode(data: bytes) -> Bundle:
         BundleError: The bytes are no bundle, or one that breaks a rule.
         SpiffeIDError: Its trust domain is none.
     """
-    return read_bundle(_read(data))
+    return read_bundle(message_of(data))
 
 
 def revised(data: bytes, bundle: Bundle) -> bytes:
@@ -155,11 +160,7 @@ def revised(data: bytes, bundle: Bundle) -> bytes:
     Raises:
         BundleError: The bytes are no bundle.
     """
-    kept = _read(data)
-    for name in ("x509_authorities", "refresh_hint", "sequence_number", "trust_domain"):
-        kept.ClearField(name)
-    kept.MergeFrom(bundle_message(bundle))
-    return kept.SerializeToString()
+    return _revised(message_of(data), bundle)
 
 
 def replaced(data: bytes, new: KeptBundle, mask: types.BundleMask | None) -> KeptBundle:
@@ -171,10 +172,21 @@ def replaced(data: bytes, new: KeptBundle, mask: types.BundleMask | None) -> Kep
         mask: What is taken from the second; None takes everything.
 
     Raises:
-        BundleError: The bytes are no bundle.
+        BundleError: The bytes are no bundle, or what comes together has one key id twice.
     """
-    message = masks.merged(_read(data), _read(new.data), mask)
-    return KeptBundle(read_bundle(message), message.SerializeToString())
+    if mask is None:
+        return new
+    kept, old, other = message_of(data), decode(data), new.bundle
+    bundle = replace(
+        old,
+        x509_authorities=(other if mask.x509_authorities else old).x509_authorities,
+        tainted=(other if mask.x509_authorities else old).tainted,
+        jwt_authorities=(other if mask.jwt_authorities else old).jwt_authorities,
+        wit_authorities=(other if mask.wit_authorities else old).wit_authorities,
+        refresh_hint=(other if mask.refresh_hint else old).refresh_hint,
+        sequence=(other if mask.sequence_number else old).sequence,
+    )
+    return KeptBundle(bundle, _revised(masks.cut(kept, masks.inverse(mask)), bundle))
 
 
 def message_of(data: bytes) -> types.Bundle:
@@ -183,92 +195,53 @@ def message_of(data: bytes) -> types.Bundle:
     Raises:
         BundleError: The bytes are no bundle.
     """
-    return _read(data)
-
-
-def _read(data: bytes) -> types.Bundle:
     try:
         return _decode(data)
     except ValueError as error:
         raise BundleError.because(UNREADABLE, str(error)) from error
 
 
-def _whole_seconds(hint: timedelta) -> int:
-    seconds, rest = divmod(hint, timedelta(seconds=1))
-    return min(seconds + bool(rest), MAX_HINT_SECONDS)
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What was in a message, and what forbids to make a bundle of it."""
 
-
-class _Authority(NamedTuple):
-    where: str
-    certificate: Certificate
-    tainted: bool
-
-
-class _Read(NamedTuple):
-    authorities: list[_Authority]
+    x509: list[X509]
+    keys: Keys
     findings: list[Finding]
 
 
-def _authorities(messages: Iterable[types.X509Certificate]) -> _Read:
-    """What can be read of the X.509 authorities, and what is wrong with the rest."""
-    read = _Read([], [])
-    for number, message in enumerate(messages):
-        where = f"x509_authorities[{number}]"
-        if not message.asn1:
-            read.findings.append(Finding(X509_AUTHORITY, "there is no certificate", where))
-        try:
-            found = parse_concatenated(message.asn1)
-        except RefusedError as error:
-            read.findings.extend(Finding(X509_AUTHORITY, str(each), where) for each in error.findings)
-        else:
-            read.authorities.extend(_Authority(where, each, message.tainted) for each in found)
-    return read
-
-
-def _bundle(message: types.Bundle, domain: TrustDomain, read: _Read) -> Bundle:
+def _bundle(message: types.Bundle, domain: TrustDomain, parts: _Parts) -> Bundle:
     """The bundle in a message.
 
     Raises:
         BundleError: Something is wrong with it, now or before.
     """
-    seconds = message.refresh_hint
+    seconds, findings = message.refresh_hint, parts.findings
     if not 0 <= seconds <= MAX_HINT_SECONDS:
         text = f"{seconds} is not a number of seconds, zero or more, or is absurdly large"
-        read.findings.append(Finding(reasons.BUNDLE_REFRESH_HINT, text, "refresh_hint"))
-    if read.findings:
-        raise BundleError(read.findings, subject=domain.name)
+        findings = [*findings, Finding(reasons.BUNDLE_REFRESH_HINT, text, "refresh_hint")]
+    if findings:
+        raise BundleError(findings, subject=domain.name)
     return Bundle(
         trust_domain=domain,
-        x509_authorities=tuple(each.certificate for each in read.authorities),
-        tainted=frozenset(each.certificate for each in read.authorities if each.tainted),
+        x509_authorities=tuple(each.certificate for each in parts.x509),
+        tainted=frozenset(each.certificate for each in parts.x509 if each.tainted),
+        jwt_authorities=parts.keys.jwt,
+        wit_authorities=parts.keys.wit,
         sequence=message.sequence_number,
         refresh_hint=timedelta(seconds=seconds) if seconds else None,
     )
 
 
-def _not_authority(authority: _Authority) -> Iterator[Finding]:
-    for finding in AUTHORITY.findings(authority.certificate, Stage.PARSE):
-        message = f"the certificate is no authority: {finding.message}"
-        yield Finding(X509_AUTHORITY, message, authority.where)
+def _revised(kept: types.Bundle, bundle: Bundle) -> bytes:
+    """The encoded form of a value, with what of a kept message no value can hold."""
+    unread = read_keys(kept.jwt_authorities, kept.wit_authorities)
+    masks.cut(kept, types.BundleMask()).MergeFrom(bundle_message(bundle))
+    kept.jwt_authorities.extend(unread.unread_jwt)
+    kept.wit_authorities.extend(unread.unread_wit)
+    return kept.SerializeToString()
 
 
-def _jwt_findings(keys: Iterable[types.JWTKey]) -> Iterator[Finding]:
-    for number, key in enumerate(keys):
-        where = f"jwt_authorities[{number}]"
-        if not key.key_id:
-            yield Finding(JWT_AUTHORITY, "missing key ID", where)
-        try:
-            read_public_key(key.public_key)
-        except RefusedError as error:
-            yield from (Finding(JWT_AUTHORITY, str(each), where) for each in placed(error, "public_key"))
-
-
-def _untainted(keys: Iterable[types.JWTKey]) -> Iterator[types.JWTKey]:
-    """The keys without their taints, each key id once."""
-    by_id: dict[str, types.JWTKey] = {}
-    for key in keys:
-        by_id.setdefault(
-            key.key_id,
-            types.JWTKey(public_key=key.public_key, key_id=key.key_id, expires_at=key.expires_at),
-        )
-    yield from by_id.values()
+def _whole_seconds(hint: timedelta) -> int:
+    seconds, rest = divmod(hint, timedelta(seconds=1))
+    return min(seconds + bool(rest), MAX_HINT_SECONDS)
