@@ -1,4 +1,4 @@
-"""A server's authority with all that orders about it go through, and agents that a test plays."""
+"""A server's authorities with all that orders about them go through, and agents that a test plays."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from finial.core.bundle import Bundle
 from finial.core.keys import KeyType
 from finial.core.x509cert import Certificate
 from finial.rpc import Channel, Method, RpcError, Server, StatusCode
 from finial.runtime.clock import SystemClock
 from finial.server.api import chain
+from finial.server.api.authority_desk import Desk, Desks
 from finial.server.api.bundle import BundleService
 from finial.server.api.chain import Caller
 from finial.server.api.entry import EntryService
 from finial.server.api.fleet import Delivered, FleetService
-from finial.server.api.localauthority import Ground, LocalAuthorityService
+from finial.server.api.localauthority import LocalAuthorityService
 from finial.server.ca.issue import Authority
-from finial.server.ca.orders import authority_id_of
-from finial.server.ca.rotate import AuthorityPlan, Rotation
+from finial.server.ca.kinds import JWT, WIT, A, authority_id_of
+from finial.server.ca.offices import AuthorityPlan, KeyOffice, Office, RootOffice
+from finial.server.ca.rotate import Rotation
+from finial.server.ca.tokens import JWTSigner, WITSigner
 from finial.server.fleet import Fleet
 from finial.server.identity import ServerIdentity
 from finial.server.policy import Role
@@ -98,8 +103,12 @@ class AuthorityWorld:
     """What a test works with."""
 
     stored: Stored
-    ground: Ground
-    orders: LocalAuthorityService
+    fleet: Fleet
+    authority: Authority
+    jwt: JWTSigner
+    wit: WITSigner
+    rotations: dict[str, Rotation[Any]]
+    desks: Desks
     identity: ServerIdentity
     deliveries: FakeDeliveries
     doorman: Doorman
@@ -107,30 +116,40 @@ class AuthorityWorld:
     socket: Path
 
     @property
-    def fleet(self) -> Fleet:
-        return self.ground.fleet
-
-    @property
     def clock(self) -> ManualClock:
         return self.stored.clock
 
     @property
+    def bundle(self) -> Bundle:
+        """The own one."""
+        assert self.stored.index.bundle is not None
+        return self.stored.index.bundle
+
+    @property
     def sequence(self) -> int:
         """Of the own bundle."""
-        assert self.ground.index.bundle is not None
-        return self.ground.index.bundle.sequence
+        return self.bundle.sequence
 
     @property
     def published(self) -> list[str]:
-        """The IDs of the authorities in the own bundle."""
-        assert self.ground.index.bundle is not None
-        return [authority_id_of(each) for each in self.ground.index.bundle.x509_authorities]
+        """The IDs of the roots in the own bundle."""
+        return self.keys("X509")
+
+    def keys(self, kind: str) -> list[str]:
+        """The IDs of the authorities of a kind in the own bundle."""
+        return list(map(authority_id_of, self.rotations[kind].kind.published(self.bundle)))
 
     @property
     def signer(self) -> Certificate:
-        """What is signed by at this moment."""
-        assert self.ground.authority.certificate is not None
-        return self.ground.authority.certificate
+        """The root that is signed by at this moment."""
+        assert self.authority.certificate is not None
+        return self.authority.certificate
+
+    def active(self, kind: str) -> str:
+        """The ID of what is signed by at this moment."""
+        active = self.rotations[kind].slots.active
+        assert active is not None
+        return active.authority_id
 
     async def attest(self, *names: str, ttl: timedelta = _HOUR) -> list[str]:
         """Have agents attested; their IDs."""
@@ -148,40 +167,54 @@ class AuthorityWorld:
             self.fleet.has_bundle(agent_id, self.sequence)
             self.fleet.resting(agent_id, {authority_id_of(self.signer): 1})
 
-    async def state(self) -> authority_pb.GetX509AuthorityStateResponse:
-        """What the server says of its slots."""
-        return await self.call(SERVICE.GetX509AuthorityState, authority_pb.GetX509AuthorityStateRequest())
+    async def order(self, step: str, kind: str = "X509", authority_id: str = "", **more: object) -> Any:
+        """Order a step of a kind; the reply."""
+        request = getattr(authority_pb, f"{step}{kind}AuthorityRequest")
+        named = {"authority_id": authority_id} if authority_id else {}
+        return await self.call(getattr(SERVICE, f"{step}{kind}Authority"), request(**named), **more)
 
-    async def prepare(self) -> str:
-        """Order a successor; its ID."""
-        reply = await self.call(SERVICE.PrepareX509Authority, authority_pb.PrepareX509AuthorityRequest())
-        return reply.prepared_authority.authority_id
-
-    async def activate(self, authority_id: str, **more: object) -> str:
-        """Order that the successor signs; its ID."""
-        request = authority_pb.ActivateX509AuthorityRequest(authority_id=authority_id)
-        reply = await self.call(SERVICE.ActivateX509Authority, request, **more)
-        return reply.activated_authority.authority_id
-
-    async def replace(self) -> tuple[str, str]:
-        """Have another authority sign, whatever the agents have; the ID of that, and of the one before."""
-        old = authority_id_of(self.signer)
-        return await self.activate(await self.prepare(), metadata=[FORCE]), old
-
-    async def taint(self, authority_id: str) -> None:
-        """Order that everything is renewed that rests on an authority."""
-        request = authority_pb.TaintX509AuthorityRequest(authority_id=authority_id)
-        await self.call(SERVICE.TaintX509Authority, request)
-
-    async def revoke(self, authority_id: str, **more: object) -> None:
-        """Order that an authority is trusted no more."""
-        request = authority_pb.RevokeX509AuthorityRequest(authority_id=authority_id)
-        await self.call(SERVICE.RevokeX509Authority, request, **more)
-
-    async def unrevoked(self, authority_id: str) -> tuple[StatusCode, str]:
+    async def disordered(
+        self, step: str, kind: str = "X509", authority_id: str = "", **more: object
+    ) -> tuple[StatusCode, str]:
         """The status and the text that the same is refused with."""
-        request = authority_pb.RevokeX509AuthorityRequest(authority_id=authority_id)
-        return await self.refused(SERVICE.RevokeX509Authority, request)
+        try:
+            reply = await self.order(step, kind, authority_id, **more)
+        except RpcError as error:
+            return error.code, error.message
+        raise AssertionError(f"not refused: {reply}")
+
+    async def state(self, kind: str = "X509") -> Any:
+        """What the server says of its slots."""
+        request = getattr(authority_pb, f"Get{kind}AuthorityStateRequest")()
+        return await self.call(getattr(SERVICE, f"Get{kind}AuthorityState"), request)
+
+    async def prepare(self, kind: str = "X509") -> str:
+        """Order a successor; its ID."""
+        found: str = (await self.order("Prepare", kind)).prepared_authority.authority_id
+        return found
+
+    async def activate(self, authority_id: str, kind: str = "X509", **more: object) -> str:
+        """Order that the successor signs; its ID."""
+        reply = await self.order("Activate", kind, authority_id, **more)
+        found: str = reply.activated_authority.authority_id
+        return found
+
+    async def replace(self, kind: str = "X509") -> tuple[str, str]:
+        """Have another authority sign, whatever the agents have; the ID of that, and of the one before."""
+        old = self.active(kind)
+        return await self.activate(await self.prepare(kind), kind, metadata=[FORCE]), old
+
+    async def taint(self, authority_id: str, kind: str = "X509") -> None:
+        """Order that everything is renewed that rests on an authority."""
+        await self.order("Taint", kind, authority_id)
+
+    async def revoke(self, authority_id: str, kind: str = "X509", **more: object) -> None:
+        """Order that an authority is trusted no more."""
+        await self.order("Revoke", kind, authority_id, **more)
+
+    async def unrevoked(self, authority_id: str, kind: str = "X509") -> tuple[StatusCode, str]:
+        """The status and the text that the same is refused with."""
+        return await self.disordered("Revoke", kind, authority_id)
 
     async def call(self, method: Method[Request, Reply], request: Request, **more: object) -> Reply:
         """The reply to a unary call."""
@@ -198,43 +231,60 @@ class AuthorityWorld:
         raise AssertionError(f"not refused: {reply}")
 
 
+def _rotation(stored: Stored, office: Office[A], chance: FixedChance) -> Rotation[A]:
+    journal = SQLJournal(stored.store, DOMAIN, office.kind)
+    return Rotation(office, journal=journal, keys=MemoryKeyManager(), clock=stored.clock, chance=chance)
+
+
 @asynccontextmanager
-async def authorities(path: Path, *, clock: ManualClock | None = None) -> AsyncIterator[AuthorityWorld]:
-    """An authority that is kept, and the services that orders come by, with this file as their database."""
+async def authorities(
+    path: Path, *, clock: ManualClock | None = None, without: Sequence[str] = ()
+) -> AsyncIterator[AuthorityWorld]:
+    """Authorities that are kept, and the services that orders come by, with this file as their database.
+
+    Args:
+        path: Of the database.
+        clock: Its clock.
+        without: Kinds of which no SVIDs are signed.
+    """
     async with opened(path, clock=clock) as stored:
-        chance = FixedChance()
+        chance, plan = FixedChance(), AuthorityPlan(ttl=24 * _HOUR, key_type=KeyType.EC_P256)
         authority = Authority(DOMAIN, clock=stored.clock, chance=chance)
+        jwt, wit = JWTSigner(DOMAIN, clock=stored.clock), WITSigner(DOMAIN, clock=stored.clock)
         fleet = Fleet(stored.index, clock=stored.clock)
         identity = ServerIdentity(authority, stored.index, clock=stored.clock, chance=chance, ttl=_HOUR)
-        rotation = Rotation(
-            AuthorityPlan(ttl=24 * _HOUR, key_type=KeyType.EC_P256),
-            authority=authority,
-            journal=SQLJournal(stored.store, DOMAIN),
-            keys=MemoryKeyManager(),
-            clock=stored.clock,
-            chance=chance,
-            on_activated=identity.authority_changed,
-        )
-        await rotation.start()
+        offices: dict[str, Office[Any]] = {
+            "X509": RootOffice(plan, authority, chance=chance, on_activated=identity.authority_changed),
+            "JWT": KeyOffice(JWT, plan, jwt),
+            "WIT": KeyOffice(WIT, plan, wit),
+        }
+        rotations = {
+            kind: _rotation(stored, each, chance) for kind, each in offices.items() if kind not in without
+        }
+        for each in rotations.values():
+            await each.start()
         identity.start()
-        ground, deliveries = Ground(rotation, authority, stored.index, fleet), FakeDeliveries()
+        desk = partial(Desk, index=stored.index, fleet=fleet, clock=stored.clock)
+        made = {kind: desk(each) for kind, each in rotations.items()}
+        desks, deliveries = Desks(made["X509"], made.get("JWT"), made.get("WIT")), FakeDeliveries()
         doorman = Doorman(Caller(Role.LOCAL, "unix:1"))
-        orders = LocalAuthorityService(ground, clock=stored.clock)
         services = (
-            orders,
-            FleetService(ground, deliveries),
+            LocalAuthorityService(desks),
+            FleetService(stored.index, fleet, desks=desks, deliveries=deliveries),
             BundleService(stored.index, stored.store, fleet),
             EntryService(stored.index, stored.store, clock=stored.clock, chance=chance),
         )
         routes = chain.routes([each for one in services for each in one.endpoints()], doorman)
         address = socket_path()
-        tasks = [asyncio.ensure_future(each) for each in (rotation.run(), identity.run())]
+        work = [identity.run(), *(each.run() for each in rotations.values())]
+        tasks = [asyncio.ensure_future(each) for each in work]
         async with Server(routes, translate=error_from) as server, Channel(address) as channel:
             await server.listen(address)
             try:
                 yield AuthorityWorld(
-                    stored, ground, orders, identity, deliveries, doorman, channel, Path(address.path)
-                )
+                    stored, fleet, authority, jwt, wit, rotations, desks, identity, deliveries, doorman,
+                    channel, Path(address.path),
+                )  # fmt: skip
             finally:
                 for task in tasks:
                     task.cancel()
@@ -267,13 +317,13 @@ class AuthorityServer:
 
 
 @contextlib.contextmanager
-def authority_server(path: Path) -> Iterator[AuthorityServer]:
+def authority_server(path: Path, *, without: Sequence[str] = ()) -> Iterator[AuthorityServer]:
     """A server's authority whose time is in haste."""
     loop, stop, ready = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
     found: list[AuthorityWorld] = []
 
     async def serve() -> None:
-        async with authorities(path, clock=HastyClock()) as world:
+        async with authorities(path, clock=HastyClock(), without=without) as world:
             found.append(world)
             ready.set()
             await stop.wait()

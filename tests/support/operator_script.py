@@ -105,8 +105,8 @@ def _agent_steps(agent: str) -> Iterator[Step]:
 
 def _bundle_steps(file: Path) -> Iterator[Step]:
     foreign, from_file = ("-id", _FOREIGN), ("-path", str(file))
-    keys = "there are no authorities of JWT-SVIDs yet"
-    yield Step(("bundle", "show", "-format", "spiffe"), ours=keys)
+    number = "the bundle counts from one, and the first key for JWT-SVIDs is its second change"
+    yield Step(("bundle", "show", "-format", "spiffe"), ours=number)
     yield Step(("bundle", "set", *foreign, *from_file))
     yield Step(("bundle", "set", "-id", _DOMAIN, *from_file))
     yield Step(("bundle", "list"))

@@ -11,7 +11,9 @@ from pathlib import Path
 from support.operator_script import Outcome, run_command
 from support.site import ServerDaemon
 
-_ID = re.compile(r"\b[0-9a-f]{40}\b")
+# The subject key id of a root, or the id of a key for tokens.
+_ID = re.compile(r"\b(?:[0-9a-f]{40}|[0-9A-Za-z]{32})\b")
+_OURS = ("authority",)
 
 
 @dataclass
@@ -23,26 +25,32 @@ class Desk:
         orders: What comes before the order itself.
         server: Whom it orders.
         form: `pretty` or `json`.
+        kind: Of the authorities; of SPIRE's command line `orders` says it.
     """
 
     program: Sequence[str | Path]
     orders: tuple[str, ...]
     server: ServerDaemon
     form: str
+    kind: str = "x509"
     names: dict[str, str] = field(default_factory=dict)
 
     async def give(self, order: str, authority_id: str = "") -> Outcome:
         """Give an order; what came of it."""
-        words = (*self.orders, order, *(("-authorityID", authority_id) if authority_id else ()))
+        which = ("-authorityID", authority_id) if authority_id else ()
+        words = (*self._words(order), *which)
         found = await run_command(self.program, words, self.server.socket, self.form)
         return replace(found, out=self._named(found.out), error=self._named(found.error))
 
     async def state(self) -> dict[str, str]:
         """The IDs of the authorities by what they are."""
-        words = (*self.orders, "show")
-        found = await run_command(self.program, words, self.server.socket, "json")
+        found = await run_command(self.program, self._words("show"), self.server.socket, "json")
         assert isinstance(found.value, dict)
         return {key: found.value[key]["authority_id"] for key in found.value if key != "authorities"}
+
+    def _words(self, order: str) -> tuple[str, ...]:
+        kind = ("-kind", self.kind) if self.orders == _OURS else ()
+        return (*self.orders, order, *kind)
 
     def _named(self, text: str) -> str:
         return _ID.sub(lambda found: self.names.setdefault(found[0], f"ID {len(self.names) + 1}"), text)

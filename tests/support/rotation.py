@@ -126,7 +126,7 @@ async def _activations(server: ServerDaemon, plan: Plan, sides: list[Side]) -> N
     clock = SystemClock()
     begin, at = clock.monotonic(), 0
     for _ in range(plan.activations):
-        words = ("authority activated", "its time has come")
+        words = ("authority activated", "kind=x509", "its time has come")
         at = await server.line(*words, after=at, patience=plan.ca_seconds + _PATIENCE)
         print(f"after {clock.monotonic() - begin:.0f} s: {server.lines[at - 1]}", flush=True)
         for side in sides:

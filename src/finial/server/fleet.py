@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from finial.core.x509cert import Certificate
 from finial.runtime.clock import Clock, wait_at_most
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import authority_id_of
 from finial.server.index.index import Index
 from finial.server.store.records import Change, ChangeKind, NodeRecord
 
@@ -148,7 +148,7 @@ class Fleet:
         self._started = clock.monotonic()
         self._agents: dict[str, _Agent] = {}  # of those that exist, or have a stream open
         self._published: dict[str, _Since] = {}  # by authority ID, of the authorities of the own bundle
-        self._tainted: dict[str, _Since] = {}
+        self._tainted: dict[str, _Since] = {}  # those of certificates, for nobody asks what rests on a key
         self._newest = _Since(0, self._started)  # the own bundle, with its taints, as it is now
         self._moved: asyncio.Event | None = None  # somebody waits for the next change
         self.version = 0
@@ -350,7 +350,8 @@ class Fleet:
         if bundle is None:
             return
         since = self._newest = _Since(bundle.sequence, self._clock.monotonic())
-        published = map(authority_id_of, bundle.x509_authorities)
+        keys = (*bundle.jwt_authorities, *bundle.wit_authorities)
+        published = [*map(authority_id_of, bundle.x509_authorities), *map(authority_id_of, keys)]
         self._published = {key: self._published.get(key, since) for key in published}
         tainted = map(authority_id_of, bundle.tainted)
         self._tainted = {key: self._tainted.get(key, since) for key in tainted}

@@ -14,7 +14,7 @@ from finial.rpc import Peer, RpcError, StatusCode
 from finial.runtime.peer import PeerProcess
 from finial.server.access import Access
 from finial.server.api.bundle import BundleService
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import authority_id_of
 from finial.server.fleet import Fleet
 from finial.server.policy import Role
 from finial.server.store import bundles, nodes
@@ -77,8 +77,8 @@ def test_the_bundle_has_been_fetched_by_whom_the_server_counts_as_the_agent(
             fleet = Fleet(world.index, clock=clock)
             access = Access(world.index, world.store, clock=clock, admin_ids=(), fleet=fleet)
             service = BundleService(world.index, world.store, fleet)
-            bundle = Bundle(trust_domain=DOMAIN)
-            await world.store.write(lambda tx: bundles.publish(tx, bundle, root.certificate))
+            bundle = Bundle(trust_domain=DOMAIN, x509_authorities=(root.certificate,))
+            await world.store.write(lambda tx: bundles.publish(tx, DOMAIN, lambda _: bundle))
             peer = Peer("192.0.2.1:1", identity=proof)
 
             async def fetch() -> bool:
@@ -138,8 +138,8 @@ def test_orders_and_questions_about_the_fleet_are_for_operators_alone(tmp_path: 
                 except RpcError as error:
                     return error.code
 
-            empty = Bundle(trust_domain=DOMAIN)
-            await world.store.write(lambda tx: bundles.publish(tx, empty, root.certificate))
+            bundle = Bundle(trust_domain=DOMAIN, x509_authorities=(root.certificate,))
+            await world.store.write(lambda tx: bundles.publish(tx, DOMAIN, lambda _: bundle))
             assert await admitted(None) is DENIED
             assert await admitted("spiffe://example.org/spire/agent/test/1") is DENIED
             assert await admitted("spiffe://example.org/web") is DENIED

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from finial.core.bundle import Bundle
 from finial.core.x509cert import Certificate
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import authority_id_of
 from finial.server.fleet import (
     HEARD_WITHIN,
     LEAVE,
@@ -24,7 +25,7 @@ from finial.server.fleet import (
 )
 from finial.server.index.index import Index
 from finial.server.store.records import BundleRecord, Change, ChangeKind, NodeRecord
-from support.authorities import DOMAIN, root
+from support.authorities import DOMAIN, root, token_key
 from support.clock import ManualClock, settle
 
 OLD, NEW = root("old"), root("new")
@@ -59,6 +60,13 @@ class World:
             tainted=frozenset() if tainted is None else frozenset({tainted}),
             sequence=self.sequence,
         )
+        self.apply(Change(ChangeKind.BUNDLE, DOMAIN.name, BundleRecord(seq=1, bundle=bundle, data=b"")))
+
+    def change(self, changes: dict[str, Any], *, same: bool = False) -> None:
+        """Publish the bundle with something else in it, with another number unless it is a taint alone."""
+        assert self.index.bundle is not None
+        self.sequence += not same
+        bundle = replace(self.index.bundle, sequence=self.sequence, **changes)
         self.apply(Change(ChangeKind.BUNDLE, DOMAIN.name, BundleRecord(seq=1, bundle=bundle, data=b"")))
 
     def attest(self, name: str, ttl: timedelta = HOUR) -> None:
@@ -116,6 +124,26 @@ def test_an_authority_is_ready_when_every_agent_has_had_it_for_a_while() -> None
         world.attest("a3")
         world.fleet.joined("a3")
         assert world.behind() == ["a3"]
+
+    asyncio.run(scene())
+
+
+def test_a_key_for_tokens_is_followed_like_a_root_and_nothing_is_said_of_what_rests_on_it() -> None:
+    async def scene() -> None:
+        world = World("a1", "a2")
+        world.fleet.joined("a1")
+        world.fleet.resting("a1", {OLD_ID: 1})
+        for place in ("jwt_authorities", "wit_authorities"):
+            key = token_key(place)
+            world.change({place: (key,)})
+            assert [each.agent_id for each in world.fleet.rollout(place).behind] == ["a1", "a2"]
+            for name in ("a1", "a2"):
+                world.fleet.has_bundle(name, world.sequence)
+            await world.clock.advance(POLLING_SETTLE)
+            assert world.fleet.rollout(place).ready
+            world.change({place: (replace(key, tainted=True),)}, same=True)
+            # What agents hold of certificates says nothing of tokens.
+            assert not world.fleet.rollout(place).resting_on
 
     asyncio.run(scene())
 

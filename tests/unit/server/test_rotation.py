@@ -16,7 +16,7 @@ from finial.core.x509cert import Certificate
 from finial.core.x509path import verify_x509
 from finial.rpc import Channel, ClientTLS, RpcError, StatusCode
 from finial.runtime.tls import client_context
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import authority_id_of
 from finial.server.store.schema import BUNDLES
 from finial.wire import bundles
 from finial.wire.force import FORCE

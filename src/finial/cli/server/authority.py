@@ -12,6 +12,15 @@ import click
 from finial.cli.commands import Command
 from finial.cli.options import output_option, socket_option
 from finial.cli.server import authority_calls as calls
+from finial.cli.server.authority_methods import (
+    METHODS,
+    Activated,
+    Revoked,
+    Tainted,
+    any_kind_option,
+    flag,
+    kind_option,
+)
 from finial.cli.server.authority_view import (
     OLD,
     PREPARED,
@@ -25,7 +34,7 @@ from finial.cli.server.authority_view import (
 )
 from finial.cli.session import Session, talk
 from finial.cli.show import JSON, instant, note, say, table, yes_no
-from finial.wire.gen import spire_api_server_localauthority_v1 as authority_pb
+from finial.server.ca.kinds import KindName
 from finial.wire.jsontext import to_json
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -46,24 +55,33 @@ def _id_option(which: str) -> Callable[[F], F]:
     cls=Command,
     examples="""
     finial server authority show
-    finial server authority show --output json
+    finial server authority show --kind jwt --output json
     """,
 )
 @socket_option("server")
+@any_kind_option
 @output_option
-def show(socket: str, output: str) -> None:
+def show(socket: str, kind: KindName | None, output: str) -> None:
     """Show the authorities that SVIDs are signed by: what each is, and who trusts it.
 
     active signs; prepared is published and will sign next; old has signed before; published is trusted and in
     no use by this server; revoked is not trusted any more.
     """
-    view = talk("server", Path(socket), calls.look)
+
+    async def work(session: Session) -> list[View]:
+        return [await calls.look(session, kind)] if kind else await calls.look_at_all(session)
+
+    views = talk("server", Path(socket), work)
     if output == JSON:
-        say(_to_json(view))
+        found = {view.kind: _to_json(view) for view in views}
+        shown = found[kind] if kind else found
+        say(json.dumps(shown, sort_keys=True, separators=(",", ":")))
         return
-    head = ["AUTHORITY", "STATUS", "VALID UNTIL", "TAINTED", "SVIDS", "AGENTS THAT TRUST IT", "FULL ID"]
-    table(head, [_row(view, authority_id, end) for authority_id, end in view.rows()])
-    polling = max((each.polling for each in view.rollouts.values()), default=0)
+    head = [
+        "KIND", "AUTHORITY", "STATUS", "VALID UNTIL", "TAINTED", "SVIDS", "AGENTS THAT TRUST IT", "FULL ID"
+    ]  # fmt: skip
+    table(head, [_row(view, authority_id, end) for view in views for authority_id, end in view.rows()])
+    polling = max((each.polling for view in views for each in view.rollouts.values()), default=0)
     if polling:
         agents = "1 agent polls: its" if polling == 1 else f"{polling} agents poll: their"
         note(f"{agents} SVIDs are not counted")
@@ -71,18 +89,20 @@ def show(socket: str, output: str) -> None:
 
 def _row(view: View, authority_id: str, end: int) -> list[str]:
     rollout = view.rollouts.get(authority_id)
+    counted = METHODS[view.kind].kind.counted  # tokens are with workloads, who tell nobody
     return [
+        view.kind.value,
         authority_id[:SHORT],
         view.status(authority_id),
         instant(end),
         yes_no(authority_id in view.tainted) if authority_id in view.published else _UNKNOWN,
-        _UNKNOWN if rollout is None else str(rollout.resting),
+        str(rollout.resting) if rollout is not None and counted else _UNKNOWN,
         _UNKNOWN if rollout is None else trusting(rollout),
         authority_id,
     ]
 
 
-def _to_json(view: View) -> str:
+def _to_json(view: View) -> object:
     """The state as the server says it, with a list of everything that is shown to people."""
     found = json.loads(to_json(view.state))
     found["authorities"] = [
@@ -95,7 +115,7 @@ def _to_json(view: View) -> str:
         }
         for authority_id, end in view.rows()
     ]
-    return json.dumps(found, sort_keys=True, separators=(",", ":"))
+    return found
 
 
 def _rollout(view: View, authority_id: str) -> object:
@@ -111,20 +131,21 @@ def _rollout(view: View, authority_id: str) -> object:
     """,
 )
 @socket_option("server")
+@kind_option
 @output_option
-def prepare(socket: str, output: str) -> None:
+def prepare(socket: str, kind: KindName, output: str) -> None:
     """Make the next authority and publish it, in place of one that is prepared already.
 
     Nothing is signed by it before it is activated. A rotation by itself is `finial server authority rotate`.
     """
-    reply = talk("server", Path(socket), calls.prepare)
+    reply = talk("server", Path(socket), lambda session: calls.prepare(session, kind))
     if output == JSON:
         say(to_json(reply))
         return
     made = reply.prepared_authority
     until = instant(made.expires_at)
     say(f"Prepared authority {made.authority_id}: it is published, and valid until {until}")
-    note("next: finial server authority activate    (waits until every agent has it)")
+    note(f"next: finial server authority activate{flag(kind)}    (waits until every agent has it)")
 
 
 @click.command(
@@ -136,29 +157,30 @@ def prepare(socket: str, output: str) -> None:
     """,
 )
 @socket_option("server")
+@kind_option
 @_id_option("prepared")
 @click.option("--force", is_flag=True, help="Do not wait for agents that do not have it yet.")
 @output_option
-def activate(socket: str, authority_id: str | None, force: bool, output: str) -> None:
+def activate(*, socket: str, kind: KindName, authority_id: str | None, force: bool, output: str) -> None:
     """Sign by the prepared authority from now on, once every agent has it.
 
     Agents that are there are waited for, for half a minute; then it is refused and they are named.
     """
 
-    async def work(session: Session) -> authority_pb.ActivateX509AuthorityResponse:
-        view = await calls.look(session)
+    async def work(session: Session) -> Activated:
+        view = await calls.look(session, kind)
         chosen = choose(authority_id, _known(view), [view.prepared] if view.prepared else [], what=PREPARED)
         rollout = view.rollouts.get(chosen)
         if rollout is not None and rollout.behind and not force and output != JSON:
             note(f"waiting: {behind_line(rollout)}")
-        return await calls.activate(session, chosen, force=force)
+        return await calls.activate(session, kind, chosen, force=force)
 
     reply = talk("server", Path(socket), work)
     if output == JSON:
         say(to_json(reply))
         return
     say(f"Activated authority {reply.activated_authority.authority_id}: it signs from now on")
-    note("next: finial server authority taint    (so that what the old one signed is renewed)")
+    note(f"next: finial server authority taint{flag(kind)}    (so that what the old one signed is renewed)")
 
 
 @click.command(
@@ -170,22 +192,23 @@ def activate(socket: str, authority_id: str | None, force: bool, output: str) ->
     """,
 )
 @socket_option("server")
+@kind_option
 @_id_option("old")
 @output_option
-def taint(socket: str, authority_id: str | None, output: str) -> None:
+def taint(socket: str, kind: KindName, authority_id: str | None, *, output: str) -> None:
     """Have everything renewed that rests on an old authority; it is trusted until it is revoked."""
 
-    async def work(session: Session) -> authority_pb.TaintX509AuthorityResponse:
-        view = await calls.look(session)
+    async def work(session: Session) -> Tainted:
+        view = await calls.look(session, kind)
         chosen = choose(authority_id, _known(view), [view.old] if view.old else [], what=OLD)
-        return await calls.taint(session, chosen)
+        return await calls.taint(session, kind, chosen)
 
     reply = talk("server", Path(socket), work)
     if output == JSON:
         say(to_json(reply))
         return
     say(f"Tainted authority {reply.tainted_authority.authority_id}: what rests on it is renewed now")
-    note("next: finial server authority revoke    (refused while anything rests on it)")
+    note(f"next: finial server authority revoke{flag(kind)}    (refused while anything rests on it)")
 
 
 @click.command(
@@ -197,6 +220,7 @@ def taint(socket: str, authority_id: str | None, output: str) -> None:
     """,
 )
 @socket_option("server")
+@kind_option
 @_id_option("tainted")
 @click.option(
     "--force",
@@ -204,16 +228,16 @@ def taint(socket: str, authority_id: str | None, output: str) -> None:
     help="Revoke it although SVIDs rest on it: these are refused then, and agents with one must join anew.",
 )
 @output_option
-def revoke(socket: str, authority_id: str | None, force: bool, output: str) -> None:
+def revoke(*, socket: str, kind: KindName, authority_id: str | None, force: bool, output: str) -> None:
     """Take a tainted authority out of the trust bundle, once nothing rests on it any more."""
 
-    async def work(session: Session) -> authority_pb.RevokeX509AuthorityResponse:
-        view = await calls.look(session)
+    async def work(session: Session) -> Revoked:
+        view = await calls.look(session, kind)
         chosen = choose(authority_id, _known(view), view.to_revoke, what=TAINTED)
         rollout = view.rollouts.get(chosen)
         if rollout is not None and rollout.resting_on and force and output != JSON:
             note(f"nobody is waited for; {resting_line([rollout])}")
-        return await calls.revoke(session, chosen, force=force)
+        return await calls.revoke(session, kind, chosen, force=force)
 
     reply = talk("server", Path(socket), work)
     if output == JSON:

@@ -5,18 +5,26 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final, TypeVar
 
+from finial.cli.server.authority_methods import (
+    METHODS,
+    Activated,
+    Methods,
+    Prepared,
+    Revoked,
+    State,
+    Tainted,
+)
 from finial.cli.server.authority_view import View
 from finial.cli.session import CallError, Session, worded
-from finial.core.errors import FinialError
+from finial.core.errors import FinialError, Kind, Reason
 from finial.core.reasons import collect
 from finial.rpc import Method, RpcError, StatusCode
 from finial.server.ca import orders
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import AnyAuthority, KindName, authority_id_of
 from finial.wire.bundles import read_bundle
 from finial.wire.force import FORCE
 from finial.wire.gen import finial_api_server_fleet_v1 as fleet_pb
 from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
-from finial.wire.gen import spire_api_server_localauthority_v1 as authority_pb
 from finial.wire.status import reason_id
 
 Request = TypeVar("Request")
@@ -26,7 +34,11 @@ PATIENCE: Final = timedelta(seconds=40)
 """An activation waits for half a minute; the rest is for the refusal to come back."""
 
 _REASONS: Final = collect((orders,))
-_LOCAL_AUTHORITY: Final = authority_pb.LocalAuthority
+_ABSENT: Final = Reason(
+    "authority-kind-absent",
+    Kind.MISSING,
+    hint="See disable_jwt_svids and incubating.wit_svid among the settings of the server.",
+)
 
 
 async def order(
@@ -54,53 +66,82 @@ def _worded(error: RpcError, session: Session) -> FinialError:
     known = _REASONS.get(reason_id(error))
     if known is not None:
         return CallError(known, error.message)
+    if error.code is StatusCode.UNIMPLEMENTED:
+        return CallError(_ABSENT, error.message)
     return worded(error, session.process, session.channel.target)
 
 
-async def prepare(session: Session) -> authority_pb.PrepareX509AuthorityResponse:
+async def prepare(session: Session, kind: KindName) -> Prepared:
     """Have a successor made and published."""
-    request = authority_pb.PrepareX509AuthorityRequest()
-    return await order(session, _LOCAL_AUTHORITY.PrepareX509Authority, request)
+    method, request = METHODS[kind].prepare
+    reply: Prepared = await order(session, method, request())
+    return reply
 
 
-async def activate(
-    session: Session, authority_id: str, *, force: bool
-) -> authority_pb.ActivateX509AuthorityResponse:
+async def activate(session: Session, kind: KindName, authority_id: str, *, force: bool) -> Activated:
     """Have the successor signed by."""
-    request = authority_pb.ActivateX509AuthorityRequest(authority_id=authority_id)
-    return await order(session, _LOCAL_AUTHORITY.ActivateX509Authority, request, force=force)
+    method, request = METHODS[kind].activate
+    reply: Activated = await order(session, method, request(authority_id=authority_id), force=force)
+    return reply
 
 
-async def taint(session: Session, authority_id: str) -> authority_pb.TaintX509AuthorityResponse:
+async def taint(session: Session, kind: KindName, authority_id: str) -> Tainted:
     """Have everything renewed that rests on an old authority."""
-    request = authority_pb.TaintX509AuthorityRequest(authority_id=authority_id)
-    return await order(session, _LOCAL_AUTHORITY.TaintX509Authority, request)
+    method, request = METHODS[kind].taint
+    reply: Tainted = await order(session, method, request(authority_id=authority_id))
+    return reply
 
 
-async def revoke(
-    session: Session, authority_id: str, *, force: bool
-) -> authority_pb.RevokeX509AuthorityResponse:
+async def revoke(session: Session, kind: KindName, authority_id: str, *, force: bool) -> Revoked:
     """Have a tainted authority trusted no more."""
-    request = authority_pb.RevokeX509AuthorityRequest(authority_id=authority_id)
-    return await order(session, _LOCAL_AUTHORITY.RevokeX509Authority, request, force=force)
+    method, request = METHODS[kind].revoke
+    reply: Revoked = await order(session, method, request(authority_id=authority_id), force=force)
+    return reply
 
 
-async def look(session: Session) -> View:
-    """The authorities as they are.
+async def look(session: Session, kind: KindName) -> View:
+    """The authorities of a kind as they are.
+
+    Raises:
+        FinialError: Nobody answers, or a call was refused, for instance as there are none of the kind.
+    """
+    return await _view(session, METHODS[kind], await _state(session, METHODS[kind]))
+
+
+async def look_at_all(session: Session) -> list[View]:
+    """The authorities of each kind that the server has.
 
     Raises:
         FinialError: Nobody answers, or a call was refused.
     """
-    state = await order(
-        session, _LOCAL_AUTHORITY.GetX509AuthorityState, authority_pb.GetX509AuthorityStateRequest()
-    )
-    message = await session.call(bundle_pb.Bundle.GetBundle, bundle_pb.GetBundleRequest())
-    bundle = read_bundle(message)
-    found = {each: await rollout(session, each) for each in map(authority_id_of, bundle.x509_authorities)}
+    found = []
+    for methods in METHODS.values():
+        try:
+            state = await _state(session, methods)
+        except CallError as error:
+            if error.reason is not _ABSENT:
+                raise
+        else:
+            found.append(await _view(session, methods, state))
+    return found
+
+
+async def _state(session: Session, methods: Methods) -> State:
+    method, request = methods.state
+    state: State = await order(session, method, request())
+    return state
+
+
+async def _view(session: Session, methods: Methods, state: State) -> View:
+    bundle = read_bundle(await session.call(bundle_pb.Bundle.GetBundle, bundle_pb.GetBundleRequest()))
+    authorities: tuple[AnyAuthority, ...] = tuple(methods.kind.published(bundle))
+    found = {each: await rollout(session, each) for each in map(authority_id_of, authorities)}
     return View(
+        kind=methods.kind.name,
         state=state,
-        authorities=bundle.x509_authorities,
-        tainted=frozenset(map(authority_id_of, bundle.tainted)),
+        authorities=authorities,
+        tainted=frozenset(map(authority_id_of, methods.kind.tainted(bundle))),
+        life=max((each.not_after - each.not_before for each in bundle.x509_authorities), default=None),
         rollouts={key: value for key, value in found.items() if value is not None},
     )
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from finial.cli.server.authority_methods import State
 from finial.core.errors import FinialError, Kind, Reason, shown
 from finial.core.x509cert import Certificate
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import AnyAuthority, KindName, authority_id_of, end_of
 from finial.wire.gen import finial_api_server_fleet_v1 as fleet_pb
-from finial.wire.gen import spire_api_server_localauthority_v1 as authority_pb
 
 SHORT: Final = 8
 """Characters of an ID that people read."""
@@ -44,18 +44,22 @@ class ChoiceError(FinialError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """The authorities of a server at one moment.
+    """The authorities of a server at one moment, those of one kind.
 
     Args:
+        kind: Which one.
         state: What is in its slots.
         authorities: Those of the own bundle, in its order.
         tainted: The IDs of those of them that are tainted.
+        life: How long authorities live, of all kinds alike; None when it is not known.
         rollouts: How far each has come, by ID; empty when the server does not tell.
     """
 
-    state: authority_pb.GetX509AuthorityStateResponse
-    authorities: tuple[Certificate, ...]
+    kind: KindName
+    state: State
+    authorities: tuple[AnyAuthority, ...]
     tainted: frozenset[str] = frozenset()
+    life: timedelta | None = None
     rollouts: Mapping[str, fleet_pb.GetRolloutResponse] = field(default_factory=dict)
 
     @property
@@ -107,7 +111,8 @@ class View:
             if each.authority_id
         }
         for each in self.authorities:
-            ends.setdefault(authority_id_of(each), int(each.not_after.timestamp()))
+            end = end_of(each)
+            ends.setdefault(authority_id_of(each), 0 if end is None else int(end.timestamp()))
         yield from ends.items()
 
     def fresh(self, now: datetime) -> bool:
@@ -118,8 +123,11 @@ class View:
         """
         for each in self.authorities:
             if authority_id_of(each) == self.active:
-                life = each.not_after - each.not_before
-                return now - each.not_before < min(life / _FRESH_SHARE, _FRESH_AT_MOST)
+                end = end_of(each)
+                # A key does not say when it began, as a certificate does.
+                life = each.not_after - each.not_before if isinstance(each, Certificate) else self.life
+                if end is not None and life is not None:
+                    return now - (end - life) < min(life / _FRESH_SHARE, _FRESH_AT_MOST)
         return False
 
 
@@ -169,8 +177,9 @@ def choose(given: str | None, known: Sequence[str], candidates: Sequence[str], *
         if not found:
             raise ChoiceError(_NONE[what], f"there is no {what} authority")
     else:
-        wanted = given.strip().lower()
-        found = [wanted] if wanted in known else [each for each in known if each.startswith(wanted)]
+        # Of keys that somebody else has published the case counts.
+        wanted = given.strip() if given.strip() in known else given.strip().lower()
+        found = [wanted] if wanted in known else [each for each in known if each.lower().startswith(wanted)]
         if not found or not wanted:
             raise ChoiceError(_CHOICE, f"there is no authority {shown(given)}")
     if len(found) > 1:

@@ -126,7 +126,10 @@ def set_bundle(*, socket: str, trust_domain: str, path: str, form: str, output: 
         say(to_json(reply))
     _refuse([result.status for result in reply.results], domain)
     if output != JSON:
-        say(f"Set the bundle of {domain} ({len(bundle.x509_authorities)} X.509 authorities)")
+        say(f"Set the bundle of {domain} ({_counted(bundle)})")
+    left_out = len(bundle.wit_authorities) - sum(len(each.bundle.wit_authorities) for each in reply.results)
+    if left_out:
+        note(f"left out by the server, which has not opted in: {left_out} WIT authorities")
 
 
 @click.command(
@@ -169,6 +172,13 @@ def _refuse(statuses: list[types.Status], domain: TrustDomain) -> None:
     answered(len(statuses), 1)
 
 
+def _counted(bundle: Bundle) -> str:
+    kinds = {"X.509": bundle.x509_authorities, "JWT": bundle.jwt_authorities}
+    return ", ".join(
+        f"{len(held)} {kind} authorities" for kind, held in kinds.items() if held or kind == "X.509"
+    )
+
+
 def _text(message: types.Bundle, form: str) -> str:
     bundle = read_bundle(message)
     if form == SPIFFE:
@@ -189,8 +199,6 @@ def _read(domain: TrustDomain, data: bytes, form: str) -> Bundle:
         read = bundle_doc.read_bundle(domain, data)
         if read.broken:
             raise BundleError([replace(each, reason=_BROKEN) for each in read.broken], subject=domain.name)
-        if read.unread:
-            note(f"left out: {len(read.unread)} authorities that are not for X.509-SVIDs")
         return read.bundle
     ders = pem.read_certificates(data)
     authorities = [Certificate.parse(der, f"certificate {at}") for at, der in enumerate(ders, 1)]

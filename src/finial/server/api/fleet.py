@@ -7,11 +7,11 @@ from itertools import chain
 from typing import Final, Protocol
 
 from finial.rpc.status import RpcError, StatusCode
+from finial.server.api.authority_desk import Desks
 from finial.server.api.chain import Caller, Endpoint, unary
-from finial.server.api.localauthority import Ground, last_end
-from finial.server.api.replies import invalid
-from finial.server.ca.orders import published
-from finial.server.fleet import Laggard
+from finial.server.api.replies import invalid, unix
+from finial.server.fleet import Fleet, Laggard
+from finial.server.index.index import Index
 from finial.wire.gen import finial_api_server_fleet_v1 as fleet_pb
 
 _NAMED: Final = 1_000  # laggards that are named in a reply; the others are counted by empty messages
@@ -65,12 +65,16 @@ class FleetService:
     """Serves `finial.api.server.fleet.v1.Fleet`.
 
     Args:
-        ground: What authorities there are, and who has which bundle.
+        index: Has the entries.
+        fleet: Who has which bundle.
+        desks: What authorities there are.
         deliveries: Who has which entry.
     """
 
-    def __init__(self, ground: Ground, deliveries: Deliveries) -> None:
-        self._ground = ground
+    def __init__(self, index: Index, fleet: Fleet, *, desks: Desks, deliveries: Deliveries) -> None:
+        self._index = index
+        self._fleet = fleet
+        self._desks = desks
         self._deliveries = deliveries
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -86,13 +90,12 @@ class FleetService:
         """How far an authority of the own bundle has come."""
         if not request.authority_id:
             raise invalid("no authority ID provided")
-        found = published(self._ground.index.bundle, request.authority_id)
-        if not found:
+        desk = self._desks.of(request.authority_id)
+        if desk is None:
             message = "there is no authority with this ID in the bundle"
             raise RpcError(StatusCode.NOT_FOUND, message)
-        rollout = self._ground.fleet.rollout(request.authority_id)
-        prepared = self._ground.rotation.slots.prepared
-        unused = prepared is not None and prepared.authority_id == request.authority_id
+        rollout = self._fleet.rollout(request.authority_id)
+        unused = desk.unused(request.authority_id)
         return fleet_pb.GetRolloutResponse(
             live=rollout.live,
             behind=_laggards(rollout.behind),
@@ -102,7 +105,7 @@ class FleetService:
             polling=rollout.polling,
             settled_ms=int(rollout.settled.total_seconds() * 1_000),
             settle_ms=int(rollout.settle.total_seconds() * 1_000),
-            last_end=0 if unused else last_end(self._ground.authority, found),
+            last_end=0 if unused else unix(desk.last_end(request.authority_id)),
         )
 
     async def delivery(
@@ -111,7 +114,7 @@ class FleetService:
         """How far an entry has come."""
         if not request.entry_id:
             raise invalid("missing entry ID")
-        if self._ground.index.entries.get(request.entry_id) is None:
+        if self._index.entries.get(request.entry_id) is None:
             raise RpcError(StatusCode.NOT_FOUND, "entry not found")
         found, total = self._deliveries.of(request.entry_id)
         return fleet_pb.GetDeliveryResponse(agents=map(_delivery, found), total=total)

@@ -1,1 +1,1 @@
-"""The authority that a server signs by: its two slots, their journal, signing, and taking turns."""
+"""The authorities that a server signs by: two slots for each kind, their journals, signing, taking turns."""

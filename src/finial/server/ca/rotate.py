@@ -1,9 +1,10 @@
 """The service that keeps an authority active and its successor published, through kills and failures.
 
-Each step is done in an order that can be broken off anywhere: the key is durable before the row that names
-it, the row and the published root are one transaction, the activation is durable before anything is signed,
-and a key is deleted only when no row names it. What a broken step leaves behind is a key without a row, which
-is deleted, or a prepared authority, which is activated when its time comes.
+It is the same for roots and for keys of tokens. Each step is done in an order that can be broken off
+anywhere: the key is durable before the row that names it, the row and the publication are one transaction,
+the activation is durable before anything is signed, and a key is deleted only when no row names it. What a
+broken step leaves behind is a key without a row, which is deleted, or a prepared authority, which is
+activated when its time comes.
 
 Operators may order a step out of turn. Orders and the steps that are due go through one lock, and each order
 begins by reading what the journal says.
@@ -13,25 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from cryptography import x509
+from typing import Generic
 
 from finial.core.bundle import Bundle
 from finial.core.errors import FinialError
-from finial.core.keys import KeyType, PrivateKey, public_key_der
-from finial.core.x509_profile import CARequest, Order, issue_root
-from finial.core.x509cert import Certificate
+from finial.core.keys import PrivateKey, public_key_der
 from finial.plugin.keys import KeyManager
-from finial.runtime.chance import Chance, serial_number
+from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock, wait_at_most
 from finial.runtime.log import fields
 from finial.runtime.retry import Backoff
-from finial.server.ca.issue import Authority
 from finial.server.ca.journal import Journal, read, to_row
+from finial.server.ca.kinds import A, AnyAuthority, Kind, KindName
+from finial.server.ca.offices import Office
 from finial.server.ca.orders import (
     OrderError,
     order_activate,
@@ -41,67 +39,42 @@ from finial.server.ca.orders import (
 )
 from finial.server.ca.slots import Activate, Prepare, Slot, SlotName, Slots, Status, Wait, next_step
 
-KEY_PREFIX = "x509-ca-"
-"""Begins the ids of the keys that are ours; others in the same key manager are left alone."""
-
 CHECK_EVERY = timedelta(seconds=10)
 """The wall clock may be set while we sleep, so it is looked at that often."""
 
+_NAME_BYTES = 16
 _FIRST_RETRY, _LEAST_RETRY = timedelta(seconds=1), timedelta(milliseconds=100)
 _log = logging.getLogger("finial.server.ca")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorityPlan:
-    """What authorities are made.
+def key_prefix(kind: KindName) -> str:
+    """What the ids of a kind's keys begin with; others in the same key manager are left alone."""
+    return f"{kind}-ca-"
+
+
+class Rotation(Generic[A]):
+    """Keeps an authority of one kind active.
 
     Args:
-        ttl: How long one lives.
-        key_type: What key it has.
-        subject: Its name, in place of the usual one.
-    """
-
-    ttl: timedelta
-    key_type: KeyType
-    subject: x509.Name | None = None
-
-
-class Rotation:
-    """Keeps an authority active.
-
-    Args:
-        plan: What authorities to make.
-        authority: The one that signs; told of each activation.
+        office: What authorities take turns in; told of each activation.
         journal: Where the slots are written down.
         keys: Where the keys are.
         clock: Says when to take a step.
-        chance: Gives serial numbers, key ids and delays.
-        on_activated: Called with the signing certificate each time another one begins to sign;
-            does not raise.
+        chance: Gives names and delays.
     """
 
     def __init__(
-        self,
-        plan: AuthorityPlan,
-        *,
-        authority: Authority,
-        journal: Journal,
-        keys: KeyManager,
-        clock: Clock,
-        chance: Chance,
-        on_activated: Callable[[Certificate], None],
+        self, office: Office[A], *, journal: Journal, keys: KeyManager, clock: Clock, chance: Chance
     ) -> None:
-        self._plan = plan
-        self._authority = authority
+        self._office = office
         self._journal = journal
         self._keys = keys
         self._clock = clock
         self._chance = chance
-        self._on_activated = on_activated
         self._backoff = Backoff(_FIRST_RETRY, CHECK_EVERY, chance=chance, least=_LEAST_RETRY)
         # All below are written by `start`, then by whoever holds the lock: `run`, or an order.
         self._lock = asyncio.Lock()
-        self._slots = Slots()
+        self._slots: Slots[A] = Slots()
         self._bundle: Bundle | None = None  # the own one, as it was when the journal was last read
         self._held: dict[str, PrivateKey] = {}  # by key id, of the slots that can sign
         self._doubtful = False  # a step failed: only the journal knows what came of it
@@ -109,9 +82,18 @@ class Rotation:
         self._wake = asyncio.Event()  # an order has left something for `run`
 
     @property
-    def slots(self) -> Slots:
+    def kind(self) -> Kind[A]:
+        """Of the authorities."""
+        return self._office.kind
+
+    @property
+    def slots(self) -> Slots[A]:
         """The slots as they are now."""
         return self._slots
+
+    def last_end(self, authority: A) -> datetime | None:
+        """When the last SVID ends that an authority may have signed; None when nobody can say."""
+        return self._office.last_end(authority)
 
     async def start(self) -> None:
         """Return when there is an authority to sign by, the one from before if it can.
@@ -132,7 +114,7 @@ class Rotation:
         while True:
             await wait_at_most(self._clock, self._wake, await self._round())
 
-    async def prepare(self) -> Slot:
+    async def prepare(self) -> Slot[A]:
         """Make and publish a successor by order, in place of one that is prepared already.
 
         Raises:
@@ -144,7 +126,7 @@ class Rotation:
             await self._prepare(step)
             return self._in(step.slot)
 
-    async def activate(self, authority_id: str) -> Slot:
+    async def activate(self, authority_id: str) -> Slot[A]:
         """Sign by the successor from now on, by order.
 
         Args:
@@ -159,7 +141,7 @@ class Rotation:
             await self._activate(step)
             return self._in(step.slot)
 
-    async def taint(self, authority_id: str) -> Certificate:
+    async def taint(self, authority_id: str) -> A:
         """Mark an authority that signs no more as one to rotate away from.
 
         Args:
@@ -170,11 +152,11 @@ class Rotation:
             FinialError: It was not done, or nobody knows whether it was.
         """
         async with self._order():
-            found = order_taint(self._slots, authority_id, self._bundle)
+            found = order_taint(self._slots, authority_id, kind=self.kind, bundle=self._bundle)
             await self._journal.taint(authority_id)
             return found
 
-    async def revoke(self, authority_id: str) -> Certificate:
+    async def revoke(self, authority_id: str) -> A:
         """Take a tainted authority out of the own bundle.
 
         Args:
@@ -185,7 +167,7 @@ class Rotation:
             FinialError: It was not done, or nobody knows whether it was.
         """
         async with self._order():
-            found = order_revoke(self._slots, authority_id, self._bundle)
+            found = order_revoke(self._slots, authority_id, kind=self.kind, bundle=self._bundle)
             await self._journal.revoke(authority_id)
             return found
 
@@ -225,6 +207,7 @@ class Rotation:
             _log.error(
                 "the authority could not be rotated and will be again",
                 extra=fields(
+                    kind=self.kind.name.value,
                     error=error.message,
                     reason=error.reason.id,
                     next_step=error.reason.hint,
@@ -239,18 +222,20 @@ class Rotation:
     async def _load(self) -> None:
         """Take over what the journal says, as far as the keys are there."""
         written = await self._journal.load()
-        slots = read(written.rows, self._authority.trust_domain)
-        trusted = () if written.bundle is None else written.bundle.x509_authorities
+        slots = read(written.rows, self.kind, self._office.trust_domain)
+        trusted = () if written.bundle is None else self.kind.published(written.bundle)
+        now = self._clock.now()
         held: dict[str, PrivateKey] = {}
         for slot in slots:
             if slot.status is Status.OLD:
                 continue  # signs no more, so it needs no key
             key = await self._keys.get(slot.key_id)
-            if slot.certificate not in trusted:
-                _log.warning(_unpublished(slot), extra=_fields(slot))
+            if slot.authority not in trusted:
+                if now < slot.end:  # what has ended long ago is taken out of every bundle
+                    _log.warning(_unpublished(slot), extra=self._fields(slot))
                 slots = slots.lose(slot.name)
-            elif key is None or not _belongs(key, slot.certificate):
-                _log.warning(_lost(slot), extra=_fields(slot))
+            elif key is None or not _belongs(key, slot.authority):
+                _log.warning(_lost(slot), extra=self._fields(slot))
                 slots = slots.lose(slot.name)
             else:
                 held[slot.key_id] = key
@@ -263,10 +248,9 @@ class Rotation:
         active = self._slots.active
         if active is None or not active.valid_at(self._clock.now()):
             return False
-        if active.certificate != self._authority.certificate:
-            self._authority.use(active.certificate, self._held[active.key_id], first=first)
-            _log.info("authority in use", extra=_fields(active))
-            self._on_activated(active.certificate)
+        if active.authority != self._office.authority:
+            self._office.use(active.authority, self._held[active.key_id], first=first)
+            _log.info("authority in use", extra=self._fields(active))
         return True
 
     async def _step(self) -> datetime | None:
@@ -282,39 +266,39 @@ class Rotation:
         return None
 
     async def _prepare(self, step: Prepare) -> None:
-        # A new id each time: an id that is used again would let a kill pair a new key with an old row.
-        key_id = f"{KEY_PREFIX}{step.slot.lower()}-{self._chance.token(8).hex()}"
-        key = await self._keys.generate(key_id, self._plan.key_type)
+        # A new name each time: a key's id that is used again would let a kill pair a new key with an old row.
+        name = self._chance.token(_NAME_BYTES).hex()
+        key_id = f"{key_prefix(self.kind.name)}{step.slot.lower()}-{name}"
+        key = await self._keys.generate(key_id, self._office.key_type)
         now = self._clock.now()
-        order = Order(now=now, serial=serial_number(self._chance), ttl=self._plan.ttl)
-        request = CARequest(
-            trust_domain=self._authority.trust_domain,
-            public_key=key.public_key(),
-            subject=self._plan.subject,
-        )
-        certificate = issue_root(request, order, key=key)
         slot = Slot(
-            name=step.slot, status=Status.PREPARED, key_id=key_id, certificate=certificate, prepared_at=now
+            name=step.slot,
+            status=Status.PREPARED,
+            key_id=key_id,
+            authority=self._office.make(name, key, now),
+            prepared_at=now,
         )
-        await self._journal.prepare(to_row(slot), certificate.der)
+        await self._journal.prepare(to_row(slot, self.kind))
         self._slots = self._slots.prepare(slot)
         self._held[key_id] = key
-        _log.info("authority prepared and published", extra=_fields(slot, why=step.why.value))
+        _log.info("authority prepared and published", extra=self._fields(slot, why=step.why.value))
 
     async def _activate(self, step: Activate) -> None:
         slots = self._slots.activate(step.slot, self._clock.now())
         active, old = slots.active, slots.old
         assert active is not None
-        await self._journal.activate(to_row(active), None if old is None else to_row(old))
+        await self._journal.activate(
+            to_row(active, self.kind), None if old is None else to_row(old, self.kind)
+        )
         self._slots = slots
-        _log.info("authority activated", extra=_fields(active, why=step.why.value))
+        _log.info("authority activated", extra=self._fields(active, why=step.why.value))
         self._adopt(first=True)
 
     @property
-    def _tainted(self) -> Collection[Certificate]:
-        return () if self._bundle is None else self._bundle.tainted
+    def _tainted(self) -> Collection[A]:
+        return () if self._bundle is None else self.kind.tainted(self._bundle)
 
-    def _in(self, name: SlotName) -> Slot:
+    def _in(self, name: SlotName) -> Slot[A]:
         slot = self._slots.named(name)
         assert slot is not None  # it has just been put there
         return slot
@@ -326,24 +310,38 @@ class Rotation:
         named = {slot.key_id for slot in self._slots}
         try:
             for key_id in sorted(await self._keys.ids() - named):
-                if key_id.startswith(KEY_PREFIX):
+                if key_id.startswith(key_prefix(self.kind.name)):
                     await self._keys.delete(key_id)
         except FinialError as error:
             _log.warning(
                 "keys that are no longer needed could not be deleted and will be again",
-                extra=fields(error=error.message, reason=error.reason.id, next_step=error.reason.hint),
+                extra=fields(
+                    kind=self.kind.name.value,
+                    error=error.message,
+                    reason=error.reason.id,
+                    next_step=error.reason.hint,
+                ),
             )
             return
         self._held = {key_id: key for key_id, key in self._held.items() if key_id in named}
         self._untidy = False
 
+    def _fields(self, slot: Slot[A], **more: str) -> dict[str, object]:
+        return fields(
+            kind=self.kind.name.value,
+            slot=slot.name.value,
+            authority_id=slot.authority_id,
+            not_after=slot.end.isoformat(),
+            **more,
+        )
 
-def _belongs(key: PrivateKey, certificate: Certificate) -> bool:
-    ours = certificate.key
+
+def _belongs(key: PrivateKey, authority: AnyAuthority) -> bool:
+    ours = authority.key
     return ours is not None and public_key_der(key.public_key()) == public_key_der(ours)
 
 
-def _unpublished(slot: Slot) -> str:
+def _unpublished(slot: Slot[A]) -> str:
     if slot.status is Status.PREPARED:
         return "the prepared authority has been taken out of the bundle: another one is prepared"
     return (
@@ -352,19 +350,10 @@ def _unpublished(slot: Slot) -> str:
     )
 
 
-def _lost(slot: Slot) -> str:
+def _lost(slot: Slot[A]) -> str:
     if slot.status is Status.PREPARED:
         return "the key of the prepared authority is gone: another one is prepared"
     return (
-        "the key of the active authority is gone: another one is published and used at once; SVIDs below the "
-        "old one hold until they expire, new ones are refused by peers that have not the new bundle yet"
-    )
-
-
-def _fields(slot: Slot, **more: str) -> dict[str, object]:
-    return fields(
-        slot=slot.name.value,
-        authority_id=slot.authority_id,
-        not_after=slot.certificate.not_after.isoformat(),
-        **more,
+        "the key of the active authority is gone: another one is published and used at once; what the old "
+        "one signed holds until it expires, new SVIDs are refused by peers that have not the new bundle yet"
     )

@@ -1,8 +1,9 @@
 """The two slots that an authority and its successor take turns in. Pure: values and `now` in, values out.
 
-While one slot signs, the other holds what comes next, published but unused, or what came before. What may
-become of a slot is the table TRANSITIONS; what is to be done next is `next_step`, which looks at nothing but
-the slots and the time and so says the right thing after a kill at any moment and after any jump of the clock.
+Each kind of authority has its own two. While one slot signs, the other holds what comes next, published but
+unused, or what came before. What may become of a slot is the table TRANSITIONS; what is to be done next is
+`next_step`, which looks at nothing but the slots and the time and so says the right thing after a kill at any
+moment and after any jump of the clock.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Generic
 
 from finial.core.errors import FinialError, Kind, Reason
 from finial.core.rotation import Lifetime
-from finial.core.x509cert import Certificate
+from finial.core.token_authority import TokenAuthority
+from finial.core.x509_profile import BACKDATE
+from finial.server.ca.kinds import A, AnyAuthority, authority_id_of
 
 TAINT_NOTICE = timedelta(minutes=1)
 """For how long a successor has been published when it takes over from an active authority that is tainted."""
@@ -72,26 +76,26 @@ TRANSITIONS: Mapping[tuple[Status | None, Event], Status | None] = MappingProxyT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class Slot(Generic[A]):
     """One authority in its slot.
 
     Args:
         name: Which slot.
         status: What it is to signing.
         key_id: Of its key in the key manager.
-        certificate: Its signing certificate.
+        authority: Its signing certificate, or its public key, without a taint.
         prepared_at: When it was published.
         activated_at: When it began to sign; None exactly while it is prepared.
 
     Raises:
-        SlotsError: The status and the instants disagree, or the certificate can be no authority's.
-        RotationError: The certificate ends before it begins.
+        SlotsError: The status and the instants disagree, or nothing could be signed by the authority.
+        RotationError: The authority ends before it begins.
     """
 
     name: SlotName
     status: Status
     key_id: str
-    certificate: Certificate
+    authority: A
     prepared_at: datetime
     activated_at: datetime | None = None
     lifetime: Lifetime = field(init=False, repr=False, compare=False)
@@ -99,25 +103,39 @@ class Slot:
     def __post_init__(self) -> None:
         if (self.status is Status.PREPARED) != (self.activated_at is None):
             raise SlotsError(_SLOTS, f"slot {self.name} is {self.status}, which its instants contradict")
-        constraints = self.certificate.basic_constraints
-        signing = constraints is not None and constraints.ca and self.certificate.key is not None
-        if not signing or self.certificate.subject_key_id is None:
-            raise SlotsError(_SLOTS, f"the certificate of slot {self.name} is no signing certificate")
-        lifetime = Lifetime(self.certificate.not_before, self.certificate.not_after)
-        object.__setattr__(self, "lifetime", lifetime)
+        object.__setattr__(self, "lifetime", _lifetime(self.name, self.authority, self.prepared_at))
 
     @property
     def authority_id(self) -> str:
-        """How operators name it: the certificate's subject key id in lower-case hex."""
-        return (self.certificate.subject_key_id or b"").hex()
+        """How operators name it."""
+        return authority_id_of(self.authority)
+
+    @property
+    def end(self) -> datetime:
+        """When it ends."""
+        return self.lifetime.end
 
     def valid_at(self, now: datetime) -> bool:
-        """Whether its certificate is valid then; after a jump of the clock it may not have begun."""
-        return self.certificate.not_before <= now < self.certificate.not_after
+        """Whether it can sign then; after a jump of the clock it may not have begun."""
+        return self.lifetime.begin <= now < self.lifetime.end
+
+
+def _lifetime(name: SlotName, authority: AnyAuthority, prepared_at: datetime) -> Lifetime:
+    if isinstance(authority, TokenAuthority):
+        if authority.expires_at is None:
+            raise SlotsError(_SLOTS, f"the key of slot {name} has no end")
+        # Nobody asks for the beginning of a key. But one that was made by a clock far ahead would have a life
+        # as much longer, and so it ends with the clock's error, as a certificate does.
+        return Lifetime(prepared_at - BACKDATE, authority.expires_at)
+    constraints = authority.basic_constraints
+    signing = constraints is not None and constraints.ca and authority.key is not None
+    if not signing or authority.subject_key_id is None:
+        raise SlotsError(_SLOTS, f"the certificate of slot {name} is no signing certificate")
+    return Lifetime(authority.not_before, authority.not_after)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Slots:
+class Slots(Generic[A]):
     """Both slots, of which either may be empty.
 
     Args:
@@ -127,9 +145,9 @@ class Slots:
         SlotsError: Two in one slot, two that sign, two that are prepared, or two with one key.
     """
 
-    held: tuple[Slot, ...]
+    held: tuple[Slot[A], ...]
 
-    def __init__(self, held: Iterable[Slot] = ()) -> None:
+    def __init__(self, held: Iterable[Slot[A]] = ()) -> None:
         ordered = tuple(sorted(held, key=lambda slot: slot.name))
         for what, values in (
             ("name", [slot.name for slot in ordered]),
@@ -141,25 +159,25 @@ class Slots:
                 raise SlotsError(_SLOTS, f"two slots of the authority have one {what}: {twice[0]}")
         object.__setattr__(self, "held", ordered)
 
-    def __iter__(self) -> Iterator[Slot]:
+    def __iter__(self) -> Iterator[Slot[A]]:
         return iter(self.held)
 
-    def named(self, name: SlotName) -> Slot | None:
+    def named(self, name: SlotName) -> Slot[A] | None:
         """What is in this slot."""
         return next((slot for slot in self.held if slot.name is name), None)
 
     @property
-    def active(self) -> Slot | None:
+    def active(self) -> Slot[A] | None:
         """The one that signs."""
         return self._with(Status.ACTIVE)
 
     @property
-    def prepared(self) -> Slot | None:
+    def prepared(self) -> Slot[A] | None:
         """The one that is published and waits for its turn."""
         return self._with(Status.PREPARED)
 
     @property
-    def old(self) -> Slot | None:
+    def old(self) -> Slot[A] | None:
         """The one that signed before; of two the later."""
         found = [slot for slot in self.held if slot.status is Status.OLD]
         return max(found, key=_activated, default=None)
@@ -174,7 +192,7 @@ class Slots:
                 return name
         return min((slot for slot in self.held if slot.status is Status.OLD), key=_activated).name
 
-    def prepare(self, slot: Slot) -> Slots:
+    def prepare(self, slot: Slot[A]) -> Slots[A]:
         """The slots when a new authority has been put in one.
 
         Raises:
@@ -183,7 +201,7 @@ class Slots:
         self._moved(slot.name, Event.PREPARE)
         return Slots([*self._others(slot.name), slot])
 
-    def activate(self, name: SlotName, now: datetime) -> Slots:
+    def activate(self, name: SlotName, now: datetime) -> Slots[A]:
         """The slots when one has begun to sign, and the other, whatever it was, has not.
 
         Raises:
@@ -194,7 +212,7 @@ class Slots:
             moved += self._moved(other.name, Event.SUPERSEDE)
         return Slots(moved)
 
-    def lose(self, name: SlotName) -> Slots:
+    def lose(self, name: SlotName) -> Slots[A]:
         """The slots when the key of one is found to be gone: it can sign no more.
 
         Raises:
@@ -202,13 +220,13 @@ class Slots:
         """
         return Slots([*self._others(name), *self._moved(name, Event.LOSE)])
 
-    def _with(self, status: Status) -> Slot | None:
+    def _with(self, status: Status) -> Slot[A] | None:
         return next((slot for slot in self.held if slot.status is status), None)
 
-    def _others(self, name: SlotName) -> list[Slot]:
+    def _others(self, name: SlotName) -> list[Slot[A]]:
         return [slot for slot in self.held if slot.name is not name]
 
-    def _moved(self, name: SlotName, event: Event, activated_at: datetime | None = None) -> list[Slot]:
+    def _moved(self, name: SlotName, event: Event, activated_at: datetime | None = None) -> list[Slot[A]]:
         """What is in the slot after the event."""
         slot = self.named(name)
         before = None if slot is None else slot.status
@@ -271,7 +289,7 @@ class Wait:
 Step = Prepare | Activate | Wait
 
 
-def next_step(slots: Slots, now: datetime, tainted: Collection[Certificate] = ()) -> Step:
+def next_step(slots: Slots[A], now: datetime, tainted: Collection[A] = ()) -> Step:
     """What is to be done with the slots.
 
     Args:
@@ -282,13 +300,13 @@ def next_step(slots: Slots, now: datetime, tainted: Collection[Certificate] = ()
     active, prepared = slots.active, slots.prepared
     if prepared is not None and not prepared.valid_at(now):
         return Prepare(slots.spare, Why.STALE)
-    if prepared is not None and prepared.certificate in tainted:
+    if prepared is not None and prepared.authority in tainted:
         return Prepare(slots.spare, Why.TAINTED)
     if active is None or not active.valid_at(now):
         why = Why.NONE if active is None else Why.NOT_VALID
         return Prepare(slots.spare, why) if prepared is None else Activate(prepared.name, why)
     # Nobody taints the active one by an order; a database that was changed by hand may say so all the same.
-    why = Why.TAINTED if active.certificate in tainted else Why.DUE
+    why = Why.TAINTED if active.authority in tainted else Why.DUE
     if prepared is None:
         due = active.lifetime.prepare_at()
         return Prepare(slots.spare, why) if why is Why.TAINTED or now >= due else Wait(due)
@@ -298,7 +316,7 @@ def next_step(slots: Slots, now: datetime, tainted: Collection[Certificate] = ()
     return Activate(prepared.name, why) if now >= due else Wait(due)
 
 
-def _activate_at(active: Slot, prepared: Slot) -> datetime:
+def _activate_at(active: Slot[A], prepared: Slot[A]) -> datetime:
     # One that was prepared late, after an outage or by order, is not used before it has been published for
     # half of what remained; one that was prepared in time has been, and more, at the usual instant.
     halfway = prepared.prepared_at + (active.lifetime.end - prepared.prepared_at) / 2
@@ -306,5 +324,5 @@ def _activate_at(active: Slot, prepared: Slot) -> datetime:
     return min(max(active.lifetime.activate_at(), halfway), prepared.lifetime.activate_at())
 
 
-def _activated(slot: Slot) -> datetime:
+def _activated(slot: Slot[A]) -> datetime:
     return slot.activated_at or slot.prepared_at

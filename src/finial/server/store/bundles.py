@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from finial.core.bundle import Bundle
-from finial.core.x509cert import Certificate
+from finial.core.ids import TrustDomain
 from finial.server.store.errors import MissingError
 from finial.server.store.records import BundleRecord, ChangeKind
 from finial.server.store.schema import BUNDLES
@@ -86,19 +86,21 @@ def revise(tx: Tx, trust_domain: str, change: Callable[[Bundle], Bundle]) -> Bun
     return put(tx, bundle, wire.revised(old.data, bundle))
 
 
-def publish(tx: Tx, bundle: Bundle, authority: Certificate) -> BundleRecord:
-    """Add an authority to the own bundle, which begins with its first one.
+def publish(tx: Tx, trust_domain: TrustDomain, change: Callable[[Bundle], Bundle]) -> BundleRecord:
+    """Change the own bundle so that it has another authority; it begins with its first one.
 
     Args:
         tx: The transaction.
-        bundle: Says the trust domain, and what a first bundle holds besides.
-        authority: To be trusted from now on.
+        trust_domain: The own one.
+        change: Adds the authority.
+
+    Raises:
+        BundleError: Another key for tokens has its key id.
     """
-    name = bundle.trust_domain.name
-    if find(tx, name) is None:
-        first = replace(bundle, x509_authorities=(authority,), sequence=1)
+    if find(tx, trust_domain.name) is None:
+        first = replace(change(Bundle(trust_domain=trust_domain)), sequence=1)
         return put(tx, first, wire.encode(first))
-    return revise(tx, name, lambda old: replace(old, x509_authorities=(*old.x509_authorities, authority)))
+    return revise(tx, trust_domain.name, change)
 
 
 def remove(tx: Tx, trust_domain: str) -> None:

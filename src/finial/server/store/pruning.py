@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from finial.core.bundle import Bundle
-from finial.core.rotation import Lifetime
+from finial.core.rotation import prune_at
+from finial.core.token_authority import TokenAuthority
 from finial.server.store import bundles, changelog, entries, tokens
 from finial.server.store.transaction import Tx
 
@@ -48,17 +49,30 @@ def _prune_bundle(tx: Tx, trust_domain: str) -> int:
     if record is None:
         return 0
     left = without_ended(record.bundle, datetime.fromtimestamp(tx.now, UTC))
-    gone = len(record.bundle.x509_authorities) - len(left.x509_authorities)
+    gone = _count(record.bundle) - _count(left)
     if gone:
         bundles.revise(tx, trust_domain, lambda _: left)
     return gone
 
 
+def _count(bundle: Bundle) -> int:
+    return len(bundle.x509_authorities) + len(bundle.jwt_authorities) + len(bundle.wit_authorities)
+
+
 def without_ended(bundle: Bundle, now: datetime) -> Bundle:
-    """The bundle without the authorities that ended long ago; never one without any."""
-    kept = tuple(
-        authority
-        for authority in bundle.x509_authorities
-        if now < Lifetime(authority.not_before, authority.not_after).prune_at()
+    """The bundle without the authorities that ended long ago; never one without any for X.509-SVIDs.
+
+    A bundle without keys for tokens says that the trust domain has no tokens, which is right when all have
+    ended. Of a key whose end nobody gave it is not known, and it stays.
+    """
+    kept = tuple(each for each in bundle.x509_authorities if now < prune_at(each.not_after))
+    return replace(
+        bundle,
+        x509_authorities=kept or bundle.x509_authorities,
+        jwt_authorities=_without_ended(bundle.jwt_authorities, now),
+        wit_authorities=_without_ended(bundle.wit_authorities, now),
     )
-    return replace(bundle, x509_authorities=kept) if kept else bundle
+
+
+def _without_ended(keys: tuple[TokenAuthority, ...], now: datetime) -> tuple[TokenAuthority, ...]:
+    return tuple(each for each in keys if each.expires_at is None or now < prune_at(each.expires_at))

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest step of `migrations/versions`; a new database is made from this module and stamped with it."""
 
 METADATA: Final = MetaData()
@@ -108,12 +108,14 @@ AUTHORITIES: Final = Table(
     "authorities",
     METADATA,
     Column("server", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
     Column("slot", Text, primary_key=True),
     Column("status", Text, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("certificate", LargeBinary, nullable=False),
     Column("prepared_at", BigInteger, nullable=False),
     Column("activated_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
 )
 
 CHANGES: Final = Table(

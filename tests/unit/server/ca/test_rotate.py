@@ -8,38 +8,41 @@ from pathlib import Path
 
 import pytest
 
-from finial.core.errors import FinialError
+from finial.core.errors import BundleError, FinialError
 from finial.core.ids import TrustDomain
 from finial.core.keys import KeyType
-from finial.core.x509cert import Certificate
 from finial.plugin.keys import GuardedKeyManager
 from finial.plugins.keys.disk import DiskKeyManager
 from finial.server.ca.journal import JournalError, to_row
-from finial.server.ca.rotate import CHECK_EVERY, KEY_PREFIX, AuthorityPlan
+from finial.server.ca.kinds import JWT, WIT, X509, AnyAuthority, KindName, TokenKind, end_of
+from finial.server.ca.offices import AuthorityPlan
+from finial.server.ca.rotate import CHECK_EVERY, key_prefix
 from finial.server.ca.slots import Status
 from support import forge
 from support.authorities import slot
-from support.ca_world import SECOND, TTL, World, logged
+from support.ca_world import SECOND, TTL, KeyWorld, Make, RootWorld, logged, worlds
 from support.fake_keys import new_key
 from support.strikes import Strikes, failed
 
 
-def test_a_new_server_makes_an_authority_and_signs_by_it() -> None:
+@worlds
+def test_a_new_server_makes_an_authority_and_signs_by_it(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         await world.rotation.start()
         assert world.statuses() == {"A": "active"}
         assert world.journal.bundle == world.activated == [world.signer()]
         assert world.rotation.slots.active is not None
         assert set(world.keys.keys) == {world.rotation.slots.active.key_id}
-        assert all(key_id.startswith(KEY_PREFIX) for key_id in world.keys.keys)
+        assert all(key_id.startswith(key_prefix(world.rotation.kind.name)) for key_id in world.keys.keys)
 
     asyncio.run(scene())
 
 
-def test_a_restart_goes_on_with_the_authority_of_before() -> None:
+@worlds
+def test_a_restart_goes_on_with_the_authority_of_before(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         await world.rotation.start()
         before = world.signer()
         world.boot()
@@ -53,46 +56,58 @@ def test_a_restart_goes_on_with_the_authority_of_before() -> None:
     asyncio.run(scene())
 
 
+@worlds
 @pytest.mark.parametrize("key_type", [KeyType.EC_P384, KeyType.RSA_2048])
-def test_the_plan_is_kept(key_type: KeyType) -> None:
+def test_the_plan_is_kept(make: Make, key_type: KeyType) -> None:
     async def scene() -> None:
-        world = World()
-        subject = forge.name("Example")
-        world.plan = AuthorityPlan(ttl=TTL, key_type=key_type, subject=subject)
+        world = make()
+        world.plan = AuthorityPlan(ttl=TTL, key_type=key_type)
         world.boot()
         await world.rotation.start()
         made = world.signer()
         assert KeyType.of(made.key) is key_type
-        assert made.not_after == world.clock.now() + TTL
-        assert b"Example" in made.subject
+        assert end_of(made) == world.clock.now() + TTL
 
     asyncio.run(scene())
 
 
-def test_authorities_take_turns_and_each_is_published_long_before_it_signs() -> None:
+def test_a_root_is_named_as_planned() -> None:
     async def scene() -> None:
-        world = World()
-        published: dict[Certificate, int] = {}  # root to the second it was first seen in the bundle
-        first_use: dict[Certificate, int] = {}
+        world = RootWorld()
+        world.plan = AuthorityPlan(ttl=TTL, key_type=KeyType.EC_P256, subject=forge.name("Example"))
+        world.boot()
+        await world.rotation.start()
+        assert b"Example" in world.signer().subject
+
+    asyncio.run(scene())
+
+
+@worlds
+def test_authorities_take_turns_and_each_is_published_long_before_it_signs(make: Make) -> None:
+    async def scene() -> None:
+        world = make()
+        published: dict[AnyAuthority, int] = {}  # to the second it was first seen in the bundle
+        first_use: dict[AnyAuthority, int] = {}
         async with world.running():
             for second in range(0, 35 * 60, 3):
-                for root in world.journal.bundle:
-                    published.setdefault(root, second)
+                for each in world.journal.bundle:
+                    published.setdefault(each, second)
                 first_use.setdefault(world.signer(), second)
                 assert len(world.journal.rows) <= 2
                 await world.clock.advance(3 * SECOND)
         assert len(first_use) >= 5
         assert list(first_use) == world.activated == world.journal.bundle[: len(first_use)]
-        for root in list(first_use)[1:]:
-            assert first_use[root] - published[root] >= TTL.total_seconds() / 4
+        for each in list(first_use)[1:]:
+            assert first_use[each] - published[each] >= TTL.total_seconds() / 4
         assert len(world.keys.keys) <= 2
 
     asyncio.run(scene())
 
 
-def test_the_clock_is_looked_at_often_enough_for_it_to_jump() -> None:
+@worlds
+def test_the_clock_is_looked_at_often_enough_for_it_to_jump(make: Make) -> None:
     async def scene() -> None:
-        world = World(timedelta(days=1))
+        world = make(timedelta(days=1))
         async with world.running():
             first = world.signer()
             world.clock.jump(timedelta(hours=13))
@@ -110,9 +125,10 @@ def test_the_clock_is_looked_at_often_enough_for_it_to_jump() -> None:
     asyncio.run(scene())
 
 
-def test_an_activation_that_a_jump_made_useless_is_used_when_the_clock_is_right_again() -> None:
+@worlds
+def test_an_activation_that_a_jump_made_useless_is_used_when_the_clock_is_right_again(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         await world.rotation.start()
         first = world.signer()
         activate = world.journal.activate
@@ -125,7 +141,7 @@ def test_an_activation_that_a_jump_made_useless_is_used_when_the_clock_is_right_
         world.journal.activate = jumping  # type: ignore[method-assign, assignment]
         await world.rotation._step()
         await world.rotation._step()
-        assert world.authority.certificate == first
+        assert world.office.authority == first
         world.clock.jump(timedelta(hours=1))
         await world.rotation._round()
         assert world.signer() == world.journal.bundle[1] != first
@@ -133,10 +149,13 @@ def test_an_activation_that_a_jump_made_useless_is_used_when_the_clock_is_right_
     asyncio.run(scene())
 
 
+@worlds
 @pytest.mark.parametrize("moment", range(8))
-def test_a_failure_is_tried_again_until_it_works(moment: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_tried_again_until_it_works(
+    make: Make, moment: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             first = world.signer()
             strikes = world.strike(moment)
@@ -155,9 +174,12 @@ def test_a_failure_is_tried_again_until_it_works(moment: int, caplog: pytest.Log
     assert "again" in told[0]
 
 
-def test_while_nothing_works_the_active_authority_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+@worlds
+def test_while_nothing_works_the_active_authority_goes_on(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             first = world.signer()
 
@@ -168,7 +190,7 @@ def test_while_nothing_works_the_active_authority_goes_on(caplog: pytest.LogCapt
             await world.clock.advance(TTL - 2 * SECOND)
             assert world.signer() == first
             await world.clock.advance(10 * SECOND)
-            with pytest.raises(FinialError, match="the signing certificate ends at"):
+            with pytest.raises(FinialError, match="the (signing certificate|key for tokens) ends at"):
                 world.signer()
             world.strike()
             await world.clock.advance(CHECK_EVERY)
@@ -181,9 +203,10 @@ def test_while_nothing_works_the_active_authority_goes_on(caplog: pytest.LogCapt
     assert (values["reason"], values["next_step"]) == ("test-failure", "Let the test pass.")
 
 
-def test_a_step_that_was_done_though_it_failed_is_not_done_twice() -> None:
+@worlds
+def test_a_step_that_was_done_though_it_failed_is_not_done_twice(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             await world.clock.advance(TTL / 2 - 15 * SECOND)
             moments = Strikes()
@@ -197,10 +220,11 @@ def test_a_step_that_was_done_though_it_failed_is_not_done_twice() -> None:
     asyncio.run(scene())
 
 
-def test_start_fails_when_there_is_nothing_to_sign_by() -> None:
+@worlds
+def test_start_fails_when_there_is_nothing_to_sign_by(make: Make) -> None:
     async def scene() -> None:
         for moment in range(6):
-            world = World()
+            world = make()
             world.strike(moment)
             with pytest.raises(FinialError, match="struck"):
                 await world.rotation.start()
@@ -210,10 +234,10 @@ def test_start_fails_when_there_is_nothing_to_sign_by() -> None:
 
 def test_a_damaged_or_foreign_journal_ends_the_start() -> None:
     async def scene() -> None:
-        world = World()
-        row = to_row(slot("A", Status.ACTIVE))
+        world = RootWorld()
+        row = to_row(slot("A", Status.ACTIVE), X509)
         world.journal.rows["A"] = replace(row, status="?")
-        with pytest.raises(JournalError, match="slot 'A' in the journal of the authority is damaged"):
+        with pytest.raises(JournalError, match="slot 'A' in the journal of the X.509 authority is"):
             await world.rotation.start()
         world.journal.rows["A"] = row
         world.boot(TrustDomain("b.test"))
@@ -224,12 +248,13 @@ def test_a_damaged_or_foreign_journal_ends_the_start() -> None:
     asyncio.run(scene())
 
 
+@worlds
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_server_whose_keys_are_gone_says_so_and_publishes_new_ones(
-    replaced: bool, caplog: pytest.LogCaptureFixture
+    make: Make, replaced: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             await world.clock.advance(TTL / 2)
             await world.clock.advance(CHECK_EVERY)
@@ -254,9 +279,32 @@ def test_a_server_whose_keys_are_gone_says_so_and_publishes_new_ones(
     assert told[1] == "the key of the prepared authority is gone: another one is prepared"
 
 
-def test_a_damaged_key_file_ends_the_start_and_deleting_it_mends_it(tmp_path: Path) -> None:
+@pytest.mark.spec("JWT-35", "WIT-04", "WIT-46")
+@pytest.mark.parametrize("kind", [JWT, WIT])
+def test_a_key_id_that_is_taken_is_not_published_and_another_one_is_drawn(kind: TokenKind) -> None:
     async def scene() -> None:
-        world = World()
+        world = KeyWorld(kind)
+        async with world.running():
+            draw = world.chance.token
+
+            def again(size: int) -> bytes:
+                world.chance.token = draw  # type: ignore[method-assign]
+                return bytes.fromhex(world.signer().key_id)
+
+            world.chance.token = again  # type: ignore[method-assign]
+            with pytest.raises(BundleError, match="key id"):
+                await world.rotation.prepare()
+            assert world.journal.bundle == [world.signer()]
+            await world.rotation.prepare()
+            assert len({each.key_id for each in world.journal.bundle}) == 2
+
+    asyncio.run(scene())
+
+
+@worlds
+def test_a_damaged_key_file_ends_the_start_and_deleting_it_mends_it(make: Make, tmp_path: Path) -> None:
+    async def scene() -> None:
+        world = make()
         world.keys = GuardedKeyManager(DiskKeyManager(tmp_path), "keymanager(disk)")  # type: ignore[assignment]
         world.boot()
         await world.rotation.start()
@@ -274,22 +322,28 @@ def test_a_damaged_key_file_ends_the_start_and_deleting_it_mends_it(tmp_path: Pa
     asyncio.run(scene())
 
 
-def test_only_keys_that_are_ours_and_that_no_slot_names_are_deleted() -> None:
+@worlds
+def test_only_keys_that_are_ours_and_that_no_slot_names_are_deleted(make: Make) -> None:
     async def scene() -> None:
-        world = World()
-        await world.keys.generate("x509-ca-a-left", KeyType.EC_P256)
-        await world.keys.generate("jwt-a", KeyType.EC_P256)
+        world = make()
+        others = {"wit-a"}
+        for kind in KindName:
+            others.add(f"{kind}-ca-a-left")
+        for key_id in others:
+            await world.keys.generate(key_id, KeyType.EC_P256)
         async with world.running():
-            assert "x509-ca-a-left" not in world.keys.keys
-            assert "jwt-a" in world.keys.keys
-            assert len(world.keys.keys) == 2
+            ours = f"{world.rotation.kind.name}-ca-a-left"
+            assert set(world.keys.keys) > others - {ours}
+            assert ours not in world.keys.keys
+            assert len(world.keys.keys) == len(others)
 
     asyncio.run(scene())
 
 
-def test_the_key_of_an_old_authority_is_not_needed(caplog: pytest.LogCaptureFixture) -> None:
+@worlds
+def test_the_key_of_an_old_authority_is_not_needed(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             await world.clock.advance(TTL - 30 * SECOND)
         old = world.rotation.slots.old

@@ -8,31 +8,33 @@ from datetime import timedelta
 
 import pytest
 
-from finial.server.ca.orders import OrderError, authority_id_of
+from finial.server.ca.kinds import authority_id_of
+from finial.server.ca.orders import OrderError
 from finial.server.ca.rotate import CHECK_EVERY
 from finial.server.ca.slots import Status
-from support.authorities import slot
-from support.ca_world import SECOND, TTL, World, logged
+from support import forge
+from support.ca_world import SECOND, TTL, Make, logged, worlds
 from support.clock import settle
 
 
-def test_orders_in_their_order() -> None:
+@worlds
+def test_orders_in_their_order(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             first = world.signer()
             prepared = await world.rotation.prepare()
             assert world.signer() == first
             assert world.statuses() == {"A": "active", "B": "prepared"}
-            assert world.journal.bundle == [first, prepared.certificate]
+            assert world.journal.bundle == [first, prepared.authority]
             activated = await world.rotation.activate(prepared.authority_id)
-            assert world.authority.last_end(prepared.certificate) == world.clock.now()
-            assert activated.certificate == prepared.certificate == world.signer() == world.activated[-1]
+            assert world.rotation.last_end(prepared.authority) == world.clock.now()
+            assert activated.authority == prepared.authority == world.signer() == world.activated[-1]
             assert world.statuses() == {"A": "old", "B": "active"}
             assert await world.rotation.taint(authority_id_of(first)) == first
             assert world.journal.tainted == {first}
             assert await world.rotation.revoke(authority_id_of(first)) == first
-            assert world.journal.bundle == [prepared.certificate]
+            assert world.journal.bundle == [prepared.authority]
             assert world.statuses() == {"A": "old", "B": "active"}  # as SPIRE goes on showing it
         before = world.signer()
         async with world.running():
@@ -41,9 +43,10 @@ def test_orders_in_their_order() -> None:
     asyncio.run(scene())
 
 
-def test_what_is_ordered_is_tidied_up_after_without_delay() -> None:
+@worlds
+def test_what_is_ordered_is_tidied_up_after_without_delay(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             first = await world.rotation.prepare()
             second = await world.rotation.prepare()
@@ -53,29 +56,31 @@ def test_what_is_ordered_is_tidied_up_after_without_delay() -> None:
             assert first.key_id not in world.keys.keys
             assert len(world.journal.bundle) == 3
             # It has never signed and never will, and still it can be taken out.
-            assert await world.rotation.taint(first.authority_id) == first.certificate
-            assert await world.rotation.revoke(first.authority_id) == first.certificate
-            assert first.certificate not in world.journal.bundle
+            assert await world.rotation.taint(first.authority_id) == first.authority
+            assert await world.rotation.revoke(first.authority_id) == first.authority
+            assert first.authority not in world.journal.bundle
 
     asyncio.run(scene())
 
 
-def test_an_ordered_successor_is_activated_when_its_time_comes() -> None:
+@worlds
+def test_an_ordered_successor_is_activated_when_its_time_comes(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             prepared = await world.rotation.prepare()
             await world.clock.advance(TTL - 70 * SECOND)
             assert world.signer() == world.journal.bundle[0]
             await world.clock.advance(20 * SECOND)
-            assert world.signer() == prepared.certificate
+            assert world.signer() == prepared.authority
 
     asyncio.run(scene())
 
 
-def test_an_old_authority_that_was_replaced_can_still_be_revoked() -> None:
+@worlds
+def test_an_old_authority_that_was_replaced_can_still_be_revoked(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             first = world.signer()
             await world.rotation.activate((await world.rotation.prepare()).authority_id)
@@ -88,9 +93,10 @@ def test_an_old_authority_that_was_replaced_can_still_be_revoked() -> None:
     asyncio.run(scene())
 
 
-def test_refused_orders_change_nothing_and_raise_no_doubt() -> None:
+@worlds
+def test_refused_orders_change_nothing_and_raise_no_doubt(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             first = authority_id_of(world.signer())
             prepared = await world.rotation.prepare()
@@ -105,7 +111,7 @@ def test_refused_orders_change_nothing_and_raise_no_doubt() -> None:
                 with pytest.raises(OrderError):
                     await order(authority_id)
                 assert not world.rotation._doubtful
-            world.journal.bundle.append(slot("A", Status.ACTIVE).certificate)
+            world.journal.bundle.append(world.office.make("ff" * 16, forge.key(), world.clock.now()))
             foreign = authority_id_of(world.journal.bundle[-1])
             world.journal.foreign.add(foreign)
             with pytest.raises(OrderError, match="unexpected authority ID"):
@@ -116,18 +122,20 @@ def test_refused_orders_change_nothing_and_raise_no_doubt() -> None:
     asyncio.run(scene())
 
 
-def test_orders_before_the_start_find_nothing_to_work_on() -> None:
+@worlds
+def test_orders_before_the_start_find_nothing_to_work_on(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         with pytest.raises(OrderError, match="server is initializing"):
             await world.rotation.prepare()
 
     asyncio.run(scene())
 
 
-def test_an_order_that_is_given_up_in_the_middle_is_found_out_about() -> None:
+@worlds
+def test_an_order_that_is_given_up_in_the_middle_is_found_out_about(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             first = world.signer()
             prepared = await world.rotation.prepare()
@@ -145,14 +153,15 @@ def test_an_order_that_is_given_up_in_the_middle_is_found_out_about() -> None:
             assert world.signer() == first
             order.cancel()
             await settle()
-            assert world.signer() == prepared.certificate  # no time had to pass
+            assert world.signer() == prepared.authority  # no time had to pass
 
     asyncio.run(scene())
 
 
-def test_steps_that_are_due_wait_for_an_order_and_the_other_way_round() -> None:
+@worlds
+def test_steps_that_are_due_wait_for_an_order_and_the_other_way_round(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             reached, go_on = asyncio.Event(), asyncio.Event()
             prepare = world.journal.prepare
@@ -170,25 +179,26 @@ def test_steps_that_are_due_wait_for_an_order_and_the_other_way_round() -> None:
             prepared = await order
             await world.clock.advance(CHECK_EVERY)
             assert len(world.journal.bundle) == 2
-            assert world.journal.bundle[1] == prepared.certificate
+            assert world.journal.bundle[1] == prepared.authority
 
     asyncio.run(scene())
 
 
+@worlds
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.PREPARED])
 def test_an_authority_that_was_taken_out_of_the_bundle_is_replaced_at_once(
-    status: Status, caplog: pytest.LogCaptureFixture
+    make: Make, status: Status, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         async with world.running():
             prepared = await world.rotation.prepare()
             first = world.signer()
-        gone = first if status is Status.ACTIVE else prepared.certificate
+        gone = first if status is Status.ACTIVE else prepared.authority
         world.journal.bundle.remove(gone)
         async with world.running():
             used = world.signer()
-            assert used == (prepared.certificate if status is Status.ACTIVE else first)
+            assert used == (prepared.authority if status is Status.ACTIVE else first)
             if status is Status.PREPARED:
                 await world.clock.advance(TTL / 2 + CHECK_EVERY)
                 assert len(world.journal.bundle) == 2
@@ -199,9 +209,27 @@ def test_an_authority_that_was_taken_out_of_the_bundle_is_replaced_at_once(
     assert told.startswith(f"the {status} authority has been taken out of the bundle: another one is p")
 
 
-def test_without_a_bundle_nothing_is_trusted_and_another_authority_is_published() -> None:
+@worlds
+def test_what_has_ended_and_was_taken_out_of_the_bundle_is_no_news(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
+        async with world.running():
+            await world.rotation.prepare()
+        world.clock.jump(TTL)
+        world.journal.bundle.clear()
+        async with world.running():
+            assert world.journal.bundle == [world.signer()]
+
+    asyncio.run(scene())
+    assert not logged(caplog, logging.WARNING)
+
+
+@worlds
+def test_without_a_bundle_nothing_is_trusted_and_another_authority_is_published(make: Make) -> None:
+    async def scene() -> None:
+        world = make()
         await world.rotation.start()
         world.journal.bundle.clear()
         async with world.running():
@@ -210,9 +238,10 @@ def test_without_a_bundle_nothing_is_trusted_and_another_authority_is_published(
     asyncio.run(scene())
 
 
-def test_an_active_authority_that_was_tainted_by_hand_gives_way_to_a_published_one() -> None:
+@worlds
+def test_an_active_authority_that_was_tainted_by_hand_gives_way_to_a_published_one(make: Make) -> None:
     async def scene() -> None:
-        world = World()
+        world = make()
         await world.rotation.start()
         first = world.signer()
         world.journal.tainted.add(first)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 
 import pytest
 
 from finial.core.errors import FinialError, RotationError
+from finial.core.x509cert import Certificate
 from finial.server.ca.slots import (
     TAINT_NOTICE,
     TRANSITIONS,
@@ -23,7 +24,7 @@ from finial.server.ca.slots import (
     next_step,
 )
 from support import forge
-from support.authorities import DAY, root, slot
+from support.authorities import DAY, root, slot, token_slot
 from support.clock import START
 
 HOUR = timedelta(hours=1)
@@ -50,15 +51,38 @@ def test_a_slot_that_cannot_be() -> None:
         replace(good, activated_at=None)
     leaf = forge.leaf(forge.root()).certificate
     with pytest.raises(SlotsError, match="the certificate of slot A is no signing certificate"):
-        replace(good, certificate=leaf)
+        replace(good, authority=leaf)
     with pytest.raises(FinialError):
-        replace(good, certificate=replace(good.certificate, subject_key_id=None))
+        replace(good, authority=replace(good.authority, subject_key_id=None))
     with pytest.raises(FinialError):
-        replace(good, certificate=replace(good.certificate, key=None))
+        replace(good, authority=replace(good.authority, key=None))
     with pytest.raises(FinialError):
-        replace(good, certificate=replace(good.certificate, basic_constraints=None))
+        replace(good, authority=replace(good.authority, basic_constraints=None))
     with pytest.raises(RotationError):
-        replace(good, certificate=replace(good.certificate, not_after=good.certificate.not_before))
+        replace(good, authority=replace(good.authority, not_after=good.authority.not_before))
+
+
+def test_a_key_for_tokens_lives_as_long_as_a_certificate_would() -> None:
+    active, certified = token_slot("A", ACTIVE), slot("A", ACTIVE)
+    assert active.authority_id == "a"
+    assert active.lifetime == certified.lifetime
+    with pytest.raises(SlotsError, match="the key of slot A has no end"):
+        replace(active, authority=replace(active.authority, expires_at=None))
+    with pytest.raises(RotationError):
+        replace(active, authority=replace(active.authority, expires_at=START - HOUR))
+
+
+@pytest.mark.parametrize("now", [START - HOUR, START, START + 13 * HOUR, START + 21 * HOUR, END])
+def test_keys_for_tokens_take_turns_as_certificates_do(now: datetime) -> None:
+    for tainted in (False, True):
+        steps = {
+            next_step(Slots(held), now, {held[0].authority} if tainted else ())
+            for held in (
+                [slot("A", ACTIVE), slot("B", PREPARED, START + 12 * HOUR)],
+                [token_slot("A", ACTIVE), token_slot("B", PREPARED, START + 12 * HOUR)],
+            )
+        }
+        assert len(steps) == 1
 
 
 def test_two_slots_that_cannot_be_together() -> None:
@@ -101,7 +125,7 @@ def test_what_is_where() -> None:
         ([slot("A", OLD, START + HOUR), slot("B", OLD)], B),
     ],
 )
-def test_where_the_next_authority_goes(held: list[Slot], spare: SlotName) -> None:
+def test_where_the_next_authority_goes(held: list[Slot[Certificate]], spare: SlotName) -> None:
     assert Slots(held).spare is spare
 
 
@@ -109,7 +133,7 @@ def test_where_the_next_authority_goes(held: list[Slot], spare: SlotName) -> Non
 def test_every_transition_is_in_the_table_or_refused(before: Status | None, event: Event) -> None:
     slots = Slots([] if before is None else [slot("A", before)])
 
-    def happen() -> Slots:
+    def happen() -> Slots[Certificate]:
         match event:
             case Event.PREPARE:
                 return slots.prepare(slot("A", PREPARED, START + HOUR))
@@ -212,12 +236,12 @@ def test_a_late_successor_is_published_for_a_while_before_it_signs() -> None:
 def test_a_tainted_authority_is_rotated_away_from_at_once() -> None:
     active, prepared = slot("A", ACTIVE), slot("B", PREPARED, START + HOUR)
     now = START + HOUR
-    assert next_step(Slots([active]), now, {active.certificate}) == Prepare(B, Why.TAINTED)
+    assert next_step(Slots([active]), now, {active.authority}) == Prepare(B, Why.TAINTED)
     assert next_step(Slots([active]), now, {root("C")}) == next_step(Slots([active]), now)
     slots = Slots([active, prepared])
-    assert next_step(slots, now, {active.certificate}) == Wait(now + TAINT_NOTICE)
-    assert next_step(slots, now + TAINT_NOTICE, {active.certificate}) == Activate(B, Why.TAINTED)
-    successor = prepared.certificate
+    assert next_step(slots, now, {active.authority}) == Wait(now + TAINT_NOTICE)
+    assert next_step(slots, now + TAINT_NOTICE, {active.authority}) == Activate(B, Why.TAINTED)
+    successor = prepared.authority
     assert next_step(slots, now, {successor}) == Prepare(B, Why.TAINTED)
     assert next_step(Slots([prepared]), now, {successor}) == Prepare(B, Why.TAINTED)
 
@@ -225,4 +249,4 @@ def test_a_tainted_authority_is_rotated_away_from_at_once() -> None:
 def test_a_tainted_authority_gives_way_no_later_than_any_other() -> None:
     active = slot("A", ACTIVE)
     slots = Slots([active, slot("B", PREPARED, START + 12 * HOUR)])
-    assert next_step(slots, START + 20 * HOUR, {active.certificate}) == Activate(B, Why.TAINTED)
+    assert next_step(slots, START + 20 * HOUR, {active.authority}) == Activate(B, Why.TAINTED)

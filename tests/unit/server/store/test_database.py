@@ -160,6 +160,31 @@ def test_a_database_that_is_behind_is_brought_up(tmp_path: Path) -> None:
     assert _prepare(path)
 
 
+def test_authorities_of_before_there_were_several_kinds_are_roots(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    _prepare(path)
+    columns = "status TEXT NOT NULL, key_id TEXT NOT NULL, certificate BLOB NOT NULL"
+    _change(
+        path,
+        "UPDATE alembic_version SET version_num = '0001'",
+        "DROP TABLE authorities",
+        f"CREATE TABLE authorities (server TEXT NOT NULL, slot TEXT NOT NULL, {columns}, "
+        "prepared_at BIGINT NOT NULL, activated_at BIGINT NOT NULL, PRIMARY KEY (server, slot))",
+        "INSERT INTO authorities VALUES ('server', 'A', 'old', 'x509-ca-a-1', x'30', 5, 6)",
+        "INSERT INTO authorities VALUES ('server', 'B', 'active', 'x509-ca-b-2', x'31', 7, 8)",
+    )
+    _prepare(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT * FROM authorities ORDER BY slot").fetchall() == [
+        ("server", "x509", "A", "old", "x509-ca-a-1", b"0", 5, 6, 0),
+        ("server", "x509", "B", "active", "x509-ca-b-2", b"1", 7, 8, 0),
+    ]
+    connection.close()
+    made = tmp_path / "made"
+    _prepare(made)
+    assert _schema(path) == _schema(made)
+
+
 def test_alembic_is_not_imported_for_a_database_that_is_up_to_date(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from finial.core.ids import TrustDomain\n"
