@@ -8,6 +8,7 @@ import click
 
 from finial import __version__
 from finial.cli.commands import Group, Lazy, group
+from finial.core.revision import STANDARDS, STANDARDS_COMMIT
 
 
 @dataclass(slots=True)
@@ -31,7 +32,11 @@ class Invocation:
     },
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
-@click.version_option(__version__, prog_name="finial", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__,
+    prog_name="finial",
+    message=f"%(prog)s %(version)s\nSPIFFE standards of {STANDARDS} ({STANDARDS_COMMIT[:12]})",
+)
 @click.pass_obj
 def root(invocation: Invocation, debug: bool) -> None:
     """Finial: identities for workloads, by the SPIFFE standards."""
@@ -68,6 +73,8 @@ _AUTHORITY = {
 }
 _TOKEN = {"generate": Lazy("finial.cli.server.token:generate", "Make a join token for one agent.")}
 _X509 = {"mint": Lazy("finial.cli.server.mint:mint", "Make an X.509-SVID without a registration entry.")}
+_JWT = {"mint": Lazy("finial.cli.server.mint_jwt:mint", "Make a JWT-SVID without a registration entry.")}
+_WIT = {"mint": Lazy("finial.cli.server.mint_wit:mint", "Make a WIT-SVID without a registration entry.")}
 
 entry = group("entry", _ENTRY, "Registration entries: which workload is who.")
 agents = group("agent", _AGENT, "The agents that have joined.")
@@ -75,6 +82,8 @@ bundle = group("bundle", _BUNDLE, "Trust bundles: the server's own, and those of
 authority = group("authority", _AUTHORITY, "The authority that SVIDs are signed by: its rotation by hand.")
 token = group("token", _TOKEN, "Join tokens.")
 x509 = group("x509", _X509, "X.509-SVIDs.")
+jwt = group("jwt", _JWT, "JWT-SVIDs.")
+wit = group("wit", _WIT, "WIT-SVIDs, an incubating standard.")
 
 server = group(
     "server",
@@ -86,6 +95,8 @@ server = group(
         "bundle": Lazy("finial.cli.root:bundle", "Trust bundles."),
         "authority": Lazy("finial.cli.root:authority", "The authority that SVIDs are signed by."),
         "x509": Lazy("finial.cli.root:x509", "X.509-SVIDs."),
+        "jwt": Lazy("finial.cli.root:jwt", "JWT-SVIDs."),
+        "wit": Lazy("finial.cli.root:wit", "WIT-SVIDs, an incubating standard."),
         "healthcheck": Lazy("finial.cli.server.healthcheck:healthcheck", "Ask whether a server serves."),
     },
     "Run a server and administer it over its socket.",
@@ -93,14 +104,24 @@ server = group(
 
 fetch = group(
     "fetch",
-    {"x509": Lazy("finial.cli.agent.api:fetch_x509", "Fetch this process's X.509-SVIDs.")},
+    {
+        "x509": Lazy("finial.cli.agent.api_x509:fetch_x509", "Fetch this process's X.509-SVIDs."),
+        "jwt": Lazy("finial.cli.agent.api_jwt:fetch_jwt", "Fetch JWT-SVIDs for an audience."),
+        "wit": Lazy("finial.cli.agent.api_wit:fetch_wit", "Fetch WIT-SVIDs, an incubating standard."),
+    },
     "Fetch identities once.",
+)
+validate = group(
+    "validate",
+    {"jwt": Lazy("finial.cli.agent.api_jwt:validate_jwt", "Validate a JWT-SVID.")},
+    "Have the agent validate what others have shown.",
 )
 api = group(
     "api",
     {
         "fetch": Lazy("finial.cli.root:fetch", "Fetch identities once."),
-        "watch": Lazy("finial.cli.agent.api:watch", "Show this process's X.509-SVIDs whenever they change."),
+        "validate": Lazy("finial.cli.root:validate", "Have the agent validate what others have shown."),
+        "watch": Lazy("finial.cli.agent.api_watch:watch", "Show what this process is told at every change."),
     },
     "Ask an agent as a workload does.",
 )

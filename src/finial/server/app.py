@@ -8,13 +8,12 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from finial.core.errors import FinialError
 from finial.core.ids import TrustDomain
-from finial.core.x509cert import Certificate
-from finial.plugin.catalog import PluginContext, load, load_all
-from finial.plugin.keys import KEY_MANAGERS
+from finial.plugin.catalog import PluginContext, load_all
 from finial.plugin.node import NODE_ATTESTORS_SERVER
 from finial.rpc import Address, Server, Unix
 from finial.runtime import files
@@ -23,21 +22,26 @@ from finial.runtime.clock import Clock
 from finial.runtime.log import fields
 from finial.runtime.metrics import Registry
 from finial.runtime.service import run_until
+from finial.server import authorities
 from finial.server.access import Access
 from finial.server.api import chain
 from finial.server.api.agent import AgentService
+from finial.server.api.audiences import AudienceWatch
+from finial.server.api.authority_desk import Desks
 from finial.server.api.bundle import BundleService
 from finial.server.api.entry import EntryService
 from finial.server.api.fleet import FleetService
-from finial.server.api.localauthority import Ground as OrderGround
 from finial.server.api.localauthority import LocalAuthorityService
 from finial.server.api.push import PushService
-from finial.server.api.svid import SVIDService
+from finial.server.api.svid import Ground as SVIDGround
+from finial.server.api.svid_jwt import JWTService, Terms
+from finial.server.api.svid_wit import WITService
+from finial.server.api.svid_x509 import X509Service
 from finial.server.attest import Attestation
+from finial.server.authorities import Signers
 from finial.server.ca.issue import Authority
-from finial.server.ca.rotate import AuthorityPlan, Rotation
 from finial.server.config import ServerSettings
-from finial.server.figures import describe, observers
+from finial.server.figures import broad, describe, observers, signed
 from finial.server.fleet import Fleet
 from finial.server.identity import ServerIdentity
 from finial.server.index.index import Index
@@ -49,7 +53,6 @@ from finial.server.push.hub import Hub
 from finial.server.push.turns import Turns as Transfers
 from finial.server.signing import Turns
 from finial.server.store import database, pruning, snapshot
-from finial.server.store.authorities import SQLJournal
 from finial.server.store.writer import Store
 from finial.wire.health import check_route, whole_process
 from finial.wire.status import error_from
@@ -72,8 +75,8 @@ class _Ground:
     store: Store
     index: Index
     context: PluginContext
-    authority: Authority
-    rotation: Rotation
+    signers: Signers
+    desks: Desks
     fleet: Fleet
     figures: Registry
 
@@ -121,27 +124,26 @@ async def run(
         context = PluginContext(
             trust_domain=settings.trust_domain, clock=clock, chance=chance, data_dir=settings.data_dir
         )
-        authority = Authority(settings.trust_domain, clock=clock, chance=chance)
+        signers = authorities.signers(settings, context)
         identity = ServerIdentity(
-            authority,
+            signers.x509,
             index,
             clock=clock,
             chance=chance,
             ttl=settings.agent_svid_ttl,
             admin_ids=settings.admin_ids,
         )
-        rotation = _rotation(
-            settings, authority, store, context=context, on_activated=identity.authority_changed
+        kept = authorities.keep(
+            settings, signers, store, context=context, on_activated=identity.authority_changed
         )
-        await rotation.start()
+        await kept.start()
         identity.start()
         fleet = Fleet(index, clock=clock)
-        ground = _Ground(settings, store, index, context, authority, rotation, fleet, Registry())
+        desks = kept.desks(index, fleet, clock=clock)
+        ground = _Ground(settings, store, index, context, signers, desks, fleet, Registry())
         await _listen(stack, ground, identity=identity, ready=ready)
-        services = [
-            store.watch(), index.run(clock), rotation.run(), identity.run(), _prune(settings, store, clock)
-        ]  # fmt: skip
-        await run_until(stop, services)
+        services = [store.watch(), index.run(clock), identity.run(), _prune(settings, store, clock)]
+        await run_until(stop, [*services, *kept.services()])
         _log.info("stopping")
 
 
@@ -194,29 +196,9 @@ async def _open_store(settings: ServerSettings, clock: Clock, chance: Chance) ->
     return store, index
 
 
-def _rotation(
-    settings: ServerSettings,
-    authority: Authority,
-    store: Store,
-    *,
-    context: PluginContext,
-    on_activated: Callable[[Certificate], None],
-) -> Rotation:
-    plugin_settings = settings.plugins.get(KEY_MANAGERS.table, {}).get(settings.key_manager, {})
-    return Rotation(
-        AuthorityPlan(ttl=settings.ca_ttl, key_type=settings.ca_key_type),
-        authority=authority,
-        journal=SQLJournal(store, settings.trust_domain),
-        keys=load(KEY_MANAGERS, settings.key_manager, plugin_settings, context=context),
-        clock=context.clock,
-        chance=context.chance,
-        on_activated=on_activated,
-    )
-
-
 def _endpoints(ground: _Ground) -> list[chain.Endpoint]:
     settings, store, index, context = ground.settings, ground.store, ground.index, ground.context
-    authority, clock, chance = ground.authority, context.clock, context.chance
+    authority, clock, chance = ground.signers.x509, context.clock, context.chance
     signing = Limiter(_SIGNATURES, clock=clock) if settings.ratelimit_signing else None
     attesting = Limiter(_ATTESTATIONS, clock=clock) if settings.ratelimit_attestation else None
     attestors = load_all(
@@ -241,28 +223,46 @@ def _endpoints(ground: _Ground) -> list[chain.Endpoint]:
         chance=chance,
         max_token_ttl=settings.max_join_token_ttl,
     )
-    svids = SVIDService(
-        index,
-        authority,
-        Turns(clock=clock, chance=chance),
-        clock=clock,
-        limit=signing,
-        ttl=settings.default_x509_svid_ttl,
-    )
     entries = EntryService(index, store, clock=clock, chance=chance)
-    bundles = BundleService(index, store, ground.fleet)
+    bundles = BundleService(index, store, ground.fleet, wit=ground.signers.wit is not None)
     push = _push(ground)
     describe(ground.figures, index=index, hub=push.hub, clock=clock, authority_end=lambda: _end(authority))
-    orders = OrderGround(ground.rotation, authority, index, ground.fleet)
     return [
         *agents.endpoints(),
         *entries.endpoints(),
         *bundles.endpoints(),
-        *svids.endpoints(),
+        *_svids(ground, signing),
         *PushService(push).endpoints(),
-        *LocalAuthorityService(orders, clock=clock).endpoints(),
-        *FleetService(orders, push.deliveries).endpoints(),
+        *LocalAuthorityService(ground.desks).endpoints(),
+        *FleetService(index, ground.fleet, desks=ground.desks, deliveries=push.deliveries).endpoints(),
     ]
+
+
+def _svids(ground: _Ground, signing: Limiter | None) -> list[chain.Endpoint]:
+    """The SVID service. Tokens have limits of their own: who renews certificates is kept waiting by none."""
+    settings, signers, chance = ground.settings, ground.signers, ground.context.chance
+    clock, count = ground.context.clock, partial(signed, ground.figures)
+    stand = SVIDGround(ground.index, Turns(clock=clock, chance=chance), clock)
+    watch = AudienceWatch(*broad(ground.figures), refuse_wide=settings.refuse_wide_audiences)
+    terms = Terms(settings.default_jwt_svid_ttl, settings.max_jwt_svid_ttl, settings.jwt_issuer or "")
+    jwt_limit, wit_limit = (
+        Limiter(_SIGNATURES, clock=clock) if settings.ratelimit_signing else None for _ in range(2)
+    )
+    x509 = X509Service(
+        stand, signers.x509, limit=signing, ttl=settings.default_x509_svid_ttl, signed=count("x509")
+    )
+    jwt = JWTService(
+        stand, signers.jwt, terms=terms, watch=watch, limit=jwt_limit, chance=chance, signed=count("jwt")
+    )
+    wit = WITService(
+        stand,
+        signers.wit,
+        ttl=settings.default_wit_svid_ttl,
+        limit=wit_limit,
+        chance=chance,
+        signed=count("wit"),
+    )
+    return [*x509.endpoints(), *jwt.endpoints(), *wit.endpoints()]
 
 
 def _push(ground: _Ground) -> PushGround:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from finial.core.errors import shown
 from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.keys import KeyType
+from finial.core.revision import STANDARDS
 from finial.core.rotation import longest_svid_ttl
 from finial.rpc import Limits, Tcp
 from finial.runtime.config import (
     SIZE,
     SOCKET,
+    Form,
     Reload,
     Remark,
     Settings,
     address,
     default_data_dir,
     default_socket,
+    revision,
     setting,
     settings,
     write_duration,
@@ -30,6 +35,16 @@ _SECOND = timedelta(seconds=1)
 _NEVER = timedelta(0)
 _SHORTEST_CA = timedelta(minutes=1)  # of a shorter one hardly more is left than the time to publish the next
 _LONGEST = timedelta(days=36_525)  # a century: certificates cannot name every instant that a number can
+
+# spec: RFC 7519 2, what holds a colon has to be a URI
+_ISSUER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+|[!-9;-~]+")
+
+
+def _read_issuer(raw: object) -> str:
+    if isinstance(raw, str) and _ISSUER.fullmatch(raw):
+        return raw
+    given = shown(raw) if isinstance(raw, str) else raw
+    raise ValueError(f"{given} is neither a URI such as https://issuer.example.org nor a word")
 
 
 @settings
@@ -52,20 +67,65 @@ class ServerSettings(Settings):
     )
 
     ca_ttl: timedelta = setting(
-        "How long an X.509 authority lives; it is replaced before it ends.",
+        "How long an authority lives, for SVIDs of each kind; it is replaced before it ends.",
         default=timedelta(hours=24),
         least=_SHORTEST_CA,
         most=_LONGEST,
         reload=Reload.LIVE,
     )
     ca_key_type: KeyType = setting(
-        "The kind of key that the next authority gets.", default=KeyType.EC_P256, reload=Reload.LIVE
+        "The kind of key that the next X.509 authority gets.", default=KeyType.EC_P256, reload=Reload.LIVE
     )
     default_x509_svid_ttl: timedelta = setting(
         "How long an X.509-SVID lives whose entry does not say it.",
         default=timedelta(hours=1),
         least=_SECOND,
         most=_LONGEST,
+        reload=Reload.LIVE,
+    )
+    default_jwt_svid_ttl: timedelta = setting(
+        "How long a JWT-SVID lives whose entry does not say it.",
+        default=timedelta(minutes=5),
+        least=_SECOND,
+        most=_LONGEST,
+        reload=Reload.LIVE,
+    )
+    max_jwt_svid_ttl: timedelta | None = setting(
+        "How long any JWT-SVID lives at most, whatever its entry or an operator asks for.",
+        default=None,
+        least=_SECOND,
+        most=_LONGEST,
+        default_text="as long as its key",
+        reload=Reload.LIVE,
+    )
+    default_wit_svid_ttl: timedelta = setting(
+        "How long a WIT-SVID lives whose entry does not say it by its x509_svid_ttl.",
+        default=timedelta(hours=1),
+        least=_SECOND,
+        most=_LONGEST,
+        reload=Reload.LIVE,
+    )
+    jwt_key_type: KeyType | None = setting(
+        "The kind of key that the next JWT authority gets.",
+        default=None,
+        default_text="as ca_key_type",
+        reload=Reload.LIVE,
+    )
+    wit_key_type: KeyType = setting(
+        "The kind of key that the next WIT authority gets.", default=KeyType.EC_P256, reload=Reload.LIVE
+    )
+    jwt_issuer: str | None = setting(
+        "What JWT-SVIDs name as their issuer; OpenID Connect wants the URL where the keys can be discovered.",
+        default=None,
+        default_text="no issuer",
+        form=Form("URI", _read_issuer),
+        reload=Reload.LIVE,
+    )
+    disable_jwt_svids: bool = setting("Sign no JWT-SVIDs, and have no keys for them.", default=False)
+    refuse_wide_audiences: bool = setting(
+        "Sign no JWT-SVID for a whole trust domain, whose every service could show it to all others; "
+        "otherwise that is only warned of.",
+        default=False,
         reload=Reload.LIVE,
     )
     agent_ttl: timedelta = setting(
@@ -101,11 +161,22 @@ class ServerSettings(Settings):
         "The settings of plugins: a table [plugins.KIND.NAME] for each.", default_factory=dict, option=False
     )
 
+    incubating_wit_svid: str | None = setting(
+        "Sign WIT-SVIDs by this revision of their standard, which is still to change. Older consumers refuse "
+        "the whole trust bundle once it has keys for them.",
+        default=None,
+        default_text="no WIT-SVIDs",
+        form=revision(STANDARDS),
+        key="incubating.wit_svid",
+    )
+
     ratelimit_attestation: bool = setting(
         "Let each address attest once a second, and no more.", default=True, key="ratelimit.attestation"
     )
     ratelimit_signing: bool = setting(
-        "Let each address have 500 SVIDs signed a second, and no more.", default=True, key="ratelimit.signing"
+        "Let each address have 500 SVIDs of each kind signed a second, and no more.",
+        default=True,
+        key="ratelimit.signing",
     )
     limits_max_connections: int = setting(
         "How many connections over TLS are open at once; further ones are closed.",
@@ -187,6 +258,11 @@ class ServerSettings(Settings):
         return self.agent_ttl or self.default_x509_svid_ttl
 
     @property
+    def jwt_authority_key_type(self) -> KeyType:
+        """The kind of key that the next JWT authority gets."""
+        return self.jwt_key_type or self.ca_key_type
+
+    @property
     def limits(self) -> Limits:
         """What peers over TLS are granted."""
         return Limits(
@@ -202,12 +278,28 @@ class ServerSettings(Settings):
         )
 
     def remarks(self) -> Iterator[Remark]:
+        """Settings that together do something else than each of them says."""
+        yield from self._cut_short()
+        default, most = self.default_jwt_svid_ttl, self.max_jwt_svid_ttl
+        if not self.disable_jwt_svids and most is not None and most < default:
+            message = f"JWT-SVIDs end after {write_duration(most)}, not after {write_duration(default)}"
+            yield Remark(("default_jwt_svid_ttl", "max_jwt_svid_ttl"), message, wrong=False)
+        if self.disable_jwt_svids and self.jwt_issuer is not None:
+            message = "there are no JWT-SVIDs to name the issuer in"
+            yield Remark(("jwt_issuer", "disable_jwt_svids"), message, wrong=False)
+        elif self.incubating_wit_svid is not None and self.jwt_issuer is not None:
+            message = "WIT-SVIDs name none: it would be taken for one to discover"
+            yield Remark(("jwt_issuer", "incubating.wit_svid"), message, wrong=False)
+
+    def _cut_short(self) -> Iterator[Remark]:
         """SVIDs that outlive what the authority can promise are cut short, which surprises people."""
         longest = longest_svid_ttl(self.ca_ttl)
-        for key, ttl in (
-            ("default_x509_svid_ttl", self.default_x509_svid_ttl),
-            ("agent_ttl", self.agent_ttl),
-        ):
+        asked = {"default_x509_svid_ttl": self.default_x509_svid_ttl, "agent_ttl": self.agent_ttl}
+        if not self.disable_jwt_svids:
+            asked["default_jwt_svid_ttl"] = self.default_jwt_svid_ttl
+        if self.incubating_wit_svid is not None:
+            asked["default_wit_svid_ttl"] = self.default_wit_svid_ttl
+        for key, ttl in asked.items():
             if ttl > longest:
                 message = (
                     f"SVIDs of {write_duration(ttl)} may end earlier: with ca_ttl "

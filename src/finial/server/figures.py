@@ -7,13 +7,37 @@ from datetime import datetime
 from typing import Final
 
 from finial.runtime.clock import Clock
-from finial.runtime.metrics import Registry
+from finial.runtime.metrics import Counter, Registry
 from finial.server.index.index import Index
 from finial.server.push.delivery import Observers
 from finial.server.push.hub import Hub
 
 STEPS: Final = "finial_server_commit_to_step_seconds"
 _STEPS_TEXT: Final = "From the commit of an entry until an agent had it applied, signed, delivered."
+
+
+def signed(registry: Registry, kind: str) -> Counter:
+    """Counts SVIDs of workloads.
+
+    Args:
+        registry: Takes the figure.
+        kind: `x509`, `jwt` or `wit`.
+    """
+    text = "SVIDs that were signed for workloads."
+    return registry.counter("finial_server_svids_signed_total", text, labels={"kind": kind})
+
+
+def broad(registry: Registry) -> tuple[Counter, Counter]:
+    """Count JWT-SVIDs for several audiences, and those for a whole trust domain. Clauses: JWT-18, JWT-20."""
+    several, wide = (
+        registry.counter(
+            "finial_server_broad_jwt_svids_total",
+            "JWT-SVIDs that more than one service accepts, so that one can show them to another.",
+            labels={"audience": audience},
+        )
+        for audience in ("several", "trust_domain")
+    )
+    return several, wide
 
 
 def observers(registry: Registry) -> Observers:

@@ -77,7 +77,14 @@ TABLE: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         ),
         **_of(
             "spire.api.server.svid.v1.SVID",
-            {"BatchNewX509SVID": _AGENT, "MintX509SVID": _ADMIN},
+            {
+                "BatchNewX509SVID": _AGENT,
+                "NewJWTSVID": _AGENT,
+                "BatchNewWITSVID": _AGENT,
+                "MintX509SVID": _ADMIN,
+                "MintJWTSVID": _ADMIN,
+                "MintWITSVID": _ADMIN,
+            },
         ),
         **_of(
             "spire.api.server.localauthority.v1.LocalAuthority",

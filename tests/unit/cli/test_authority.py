@@ -16,7 +16,7 @@ from finial.core.keys import KeyType
 from finial.core.x509_profile import CARequest, Order, issue_root
 from finial.rpc import RpcError, StatusCode
 from finial.server.ca import orders
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import authority_id_of
 from finial.wire.bundles import bundle_message
 from finial.wire.gen import spire_api_server_localauthority_v1 as pb
 from support.admin import FakeServer, Finial, Outcome
@@ -65,13 +65,11 @@ def _follow(server: AuthorityServer, *agent_ids: str) -> None:
     """Play agents that take over every bundle and renew what is tainted."""
 
     def follow(world: AuthorityWorld) -> None:
-        bundle = world.ground.index.bundle
-        assert bundle is not None
         for agent_id in agent_ids:
-            world.fleet.has_bundle(agent_id, bundle.sequence)
+            world.fleet.has_bundle(agent_id, world.sequence)
             world.fleet.resting(agent_id, {_signer(world): 2})
 
-    server.do(lambda world: world.ground.index.subscribe(lambda _: follow(world)))
+    server.do(lambda world: world.stored.index.subscribe(lambda _: follow(world)))
 
 
 def test_every_step_by_hand(run: Run, authority: AuthorityServer) -> None:
@@ -79,23 +77,23 @@ def test_every_step_by_hand(run: Run, authority: AuthorityServer) -> None:
     made = run("prepare")
     assert _masked(made.out) == "Prepared authority FULL: it is published, and valid until INSTANT\n"
     assert made.err.startswith("finial: next: finial server authority activate ")
-    shown = run("show")
+    shown = run("show", "--kind", "x509")
     assert _masked(shown.out) == (
-        "AUTHORITY  STATUS    VALID UNTIL              TAINTED  SVIDS  AGENTS THAT TRUST IT  FULL ID\n"
-        "SHORT   active    INSTANT  no       0      no agents             FULL\n"
-        "SHORT   prepared  INSTANT  no       0      no agents             FULL\n"
+        "KIND  AUTHORITY  STATUS    VALID UNTIL              TAINTED  SVIDS  AGENTS THAT TRUST IT  FULL ID\n"
+        "x509  SHORT   active    INSTANT  no       0      no agents             FULL\n"
+        "x509  SHORT   prepared  INSTANT  no       0      no agents             FULL\n"
     )
     assert shown.err == ""
     assert _masked(run("activate").out) == "Activated authority FULL: it signs from now on\n"
     second = authority.do(_signer)
     assert first != second
     assert _masked(run("taint").out) == "Tainted authority FULL: what rests on it is renewed now\n"
-    assert _masked(run("show").out).splitlines()[2].split()[:4] == ["SHORT", "old", "INSTANT", "yes"]
+    assert _masked(run("show").out).splitlines()[2].split()[1:5] == ["SHORT", "old", "INSTANT", "yes"]
     revoked = run("revoke")
     assert revoked.out == f"Revoked authority {first}: nobody is to trust it any more\n"
     assert authority.do(_published) == [second]
     last = run("show").out.splitlines()[2].split()
-    assert (last[1], last[5:]) == ("revoked", ["-", "-", "-", first])
+    assert (last[2], last[6:]) == ("revoked", ["-", "-", "-", first])
 
 
 def test_every_step_in_json_and_in_spires_spelling(run: Run, authority: AuthorityServer) -> None:
@@ -105,7 +103,7 @@ def test_every_step_in_json_and_in_spires_spelling(run: Run, authority: Authorit
     assert found["activated_authority"]["authority_id"] == second
     found = json.loads(run("taint", "-authorityID", first, "--output", "json").out)
     assert found["tainted_authority"]["authority_id"] == first
-    found = json.loads(run("show", "--output", "json").out)
+    found = json.loads(run("show", "-kind", "x509", "--output", "json").out)
     assert (found["active"]["authority_id"], found["old"]["authority_id"]) == (second, first)
     assert [(each["status"], each["tainted"]) for each in found["authorities"]] == [
         ("active", False),
@@ -115,7 +113,9 @@ def test_every_step_in_json_and_in_spires_spelling(run: Run, authority: Authorit
     done = run("revoke", "--output", "json")
     assert json.loads(done.out)["revoked_authority"]["authority_id"] == first
     assert done.err == ""
-    assert json.loads(run("show", "--output", "json").out)["authorities"][1]["rollout"] is None
+    assert (
+        json.loads(run("show", "-kind", "x509", "--output", "json").out)["authorities"][1]["rollout"] is None
+    )
 
 
 def test_an_activation_waits_for_agents_names_them_and_can_be_forced(
@@ -290,12 +290,12 @@ def test_whoever_comes_in_the_middle_is_waited_for(
         real = getattr(authority_calls, name)
 
         async def once(
-            session: object, authority_id: str, *, force: bool, _real: object = real, _name: str = name,
-            _reason: object = reason,
+            session: object, kind: object, authority_id: str, *, force: bool, _real: object = real,
+            _name: str = name, _reason: object = reason,
         ) -> object:  # fmt: skip
             if refusals.pop(_name, None) is not None:
                 raise orders.OrderError(_reason, "somebody has come")  # type: ignore[arg-type]
-            return await _real(session, authority_id, force=force)  # type: ignore[operator]
+            return await _real(session, kind, authority_id, force=force)  # type: ignore[operator]
 
         monkeypatch.setattr(authority_calls, name, once)
     assert run("rotate").code == 0
@@ -304,7 +304,7 @@ def test_whoever_comes_in_the_middle_is_waited_for(
 
 @pytest.mark.parametrize("name", ["activate", "revoke"])
 def test_another_refusal_ends_a_rotation(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    async def refuse(session: object, authority_id: str, *, force: bool) -> object:
+    async def refuse(session: object, kind: object, authority_id: str, *, force: bool) -> object:
         raise orders.OrderError(orders.STATUS, "no")
 
     monkeypatch.setattr(authority_calls, name, refuse)
@@ -314,7 +314,7 @@ def test_another_refusal_ends_a_rotation(run: Run, monkeypatch: pytest.MonkeyPat
 def test_what_is_another_servers_is_left_to_it(
     run: Run, authority: AuthorityServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(session: object, authority_id: str, *, force: bool) -> object:
+    async def refuse(session: object, kind: object, authority_id: str, *, force: bool) -> object:
         raise orders.not_ours(authority_id)
 
     monkeypatch.setattr(authority_calls, "revoke", refuse)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,10 +17,10 @@ from finial.cli.server.authority_view import (
     trusting,
 )
 from finial.core.x509cert import Certificate
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import KindName, authority_id_of
 from finial.wire.gen import finial_api_server_fleet_v1 as fleet_pb
 from finial.wire.gen import spire_api_server_localauthority_v1 as pb
-from support.authorities import DAY, root
+from support.authorities import DAY, root, token_key
 from support.clock import START
 
 HOUR = timedelta(hours=1)
@@ -40,6 +41,7 @@ def _state(**slots: str) -> pb.GetX509AuthorityStateResponse:
 
 def _view(*published: str, tainted: str = "", **slots: str) -> View:
     return View(
+        kind=KindName.X509,
         state=_state(**slots),
         authorities=tuple(map(root, published)),
         tainted=frozenset(map(_id, tainted.split())),
@@ -96,12 +98,27 @@ def test_a_new_rotation_is_begun_whatever_there_is() -> None:
 def test_an_authority_of_minutes_is_new_for_seconds_only() -> None:
     certificate = root("short", START, timedelta(minutes=6))
     state = pb.AuthorityState(authority_id=authority_id_of(certificate))
-    view = View(state=pb.GetX509AuthorityStateResponse(active=state), authorities=(certificate,))
+    view = View(
+        kind=KindName.X509,
+        state=pb.GetX509AuthorityStateResponse(active=state),
+        authorities=(certificate,),
+    )
     assert view.fresh(START)
     assert not view.fresh(START + timedelta(minutes=2))  # when it is activated by itself
 
 
-KNOWN = ["abcd01", "abcd02", "ef"]
+def test_a_key_is_as_old_as_a_certificate_with_the_same_end_would_be() -> None:
+    state = pb.GetJWTAuthorityStateResponse(active=pb.AuthorityState(authority_id="a"))
+    view = View(kind=KindName.JWT, state=state, authorities=(token_key("a"),), life=DAY)
+    assert view.fresh(START + HOUR / 2)
+    assert not view.fresh(START + 2 * HOUR)
+    assert not replace(view, life=None).fresh(START)  # nobody knows
+    endless = replace(view, authorities=(replace(token_key("a"), expires_at=None),))
+    assert not endless.fresh(START)
+    assert list(endless.rows()) == [("a", 0)]
+
+
+KNOWN = ["abcd01", "abcd02", "ef", "Xy", "XY90"]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +128,8 @@ KNOWN = ["abcd01", "abcd02", "ef"]
         ("abcd01", [], "abcd01"),
         (" ABCD02 ", ["ef"], "abcd02"),
         ("e", [], "ef"),
+        ("Xy", [], "Xy"),
+        ("xY9", [], "XY90"),
     ],
 )
 def test_the_authority_that_is_meant(given: str | None, candidates: list[str], wanted: str) -> None:
@@ -163,4 +182,4 @@ def test_how_many_svids_rest_on_the_old_ones_and_where_that_is_not_known() -> No
 
 def test_a_bundle_without_the_active_authority_is_not_new() -> None:
     empty: tuple[Certificate, ...] = ()
-    assert not View(state=_state(active="a"), authorities=empty).fresh(START)
+    assert not View(kind=KindName.X509, state=_state(active="a"), authorities=empty).fresh(START)

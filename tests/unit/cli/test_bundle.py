@@ -11,11 +11,13 @@ from finial.core import bundle_doc, pem
 from finial.core.bundle import Bundle
 from finial.core.ids import TrustDomain
 from finial.core.x509cert import Certificate
+from finial.wire.bundles import bundle_message, read_bundle
 from finial.wire.gen import spire_api_server_bundle_v1 as pb
 from finial.wire.gen import spire_api_types as types
 from finial.wire.statuses import ok
 from support.admin import FakeServer, Finial
 from support.certs import Authority
+from support.tokens import authority
 
 OWN = Authority("example.org").der
 OTHER = Authority("other.example").der
@@ -107,6 +109,7 @@ def stored(request: pb.BatchSetFederatedBundleRequest) -> pb.BatchSetFederatedBu
     return pb.BatchSetFederatedBundleResponse(results=results)
 
 
+@pytest.mark.spec("FED-46", "FED-47")
 @pytest.mark.parametrize(("form", "data"), [("pem", PEM), ("spiffe", SPIFFE)])
 def test_a_bundle_is_set_from_a_file_or_standard_input(
     form: str,
@@ -130,16 +133,36 @@ def test_a_bundle_is_set_from_a_file_or_standard_input(
     assert [request for _, request in server.asked] == [wanted] * 3
 
 
-def test_what_a_bundle_holds_beside_is_told(server: FakeServer, finial: Finial, tmp_path: Path) -> None:
-    server.answers["BatchSetFederatedBundle"] = stored
-    document = json.loads(SPIFFE)
-    document["keys"].append({"use": "jwt-svid", "kid": "k", "kty": "EC", "crv": "P-256", "x": "", "y": ""})
-    (tmp_path / "b").write_text(json.dumps(document))
-    found = finial(
+def test_keys_for_tokens_are_set_and_shown(server: FakeServer, finial: Finial, tmp_path: Path) -> None:
+    def without_wit(request: pb.BatchSetFederatedBundleRequest) -> pb.BatchSetFederatedBundleResponse:
+        response = stored(request)
+        for result in response.results:
+            result.bundle.ClearField("wit_authorities")
+        return response
+
+    jwt, wit = (authority(kid)[0] for kid in ("j", "w"))
+    bundle = Bundle(
+        trust_domain=TrustDomain("other.example"),
+        x509_authorities=(Certificate.parse(OTHER),),
+        jwt_authorities=(jwt,),
+        wit_authorities=(wit,),
+    )
+    document = bundle_doc.write_bundle(bundle)
+    (tmp_path / "b").write_bytes(document)
+    words = (
         "server", "bundle", "set", "--socket", server.socket, "--trust-domain", "other.example",
         "--path", tmp_path / "b", "--format", "spiffe",
     )  # fmt: skip
-    assert found.err == "finial: left out: 1 authorities that are not for X.509-SVIDs\n"
+    server.answers["BatchSetFederatedBundle"] = without_wit
+    found = finial(*words)
+    assert found.out == "Set the bundle of other.example (1 X.509 authorities, 1 JWT authorities)\n"
+    assert found.err == "finial: left out by the server, which has not opted in: 1 WIT authorities\n"
+    server.answers["BatchSetFederatedBundle"] = stored
+    assert finial(*words).err == ""
+    assert [read_bundle(request.bundle[0]) for _, request in server.asked] == [bundle, bundle]
+    server.answers["GetBundle"] = lambda _request: bundle_message(bundle)
+    shown = finial("server", "bundle", "show", "--socket", server.socket, "--format", "spiffe")
+    assert shown.out.encode() == document + b"\n"
 
 
 @pytest.mark.parametrize(

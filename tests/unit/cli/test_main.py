@@ -12,6 +12,7 @@ import pytest
 from finial import __version__
 from finial.cli.main import main
 from finial.cli.root import root
+from finial.core.revision import STANDARDS, STANDARDS_COMMIT
 from finial.wire.gen import spire_api_types as types
 from support.admin import FakeServer, Finial
 
@@ -42,10 +43,11 @@ def test_the_commands_are_these() -> None:
         "finial server authority activate",
         "finial server authority taint",
         "finial server authority revoke",
-        "finial server x509 mint",
+        *(f"finial server {kind} mint" for kind in ("x509", "jwt", "wit")),
         "finial server healthcheck",
         "finial agent run",
-        "finial agent api fetch x509",
+        *(f"finial agent api fetch {kind}" for kind in ("x509", "jwt", "wit")),
+        "finial agent api validate jwt",
         "finial agent api watch",
         "finial agent healthcheck",
         "finial dev",
@@ -94,8 +96,11 @@ def test_administering_does_not_import_the_server() -> None:
     assert done.stderr.strip() == "''"
 
 
+@pytest.mark.spec("STAB-01")
 def test_the_version_is_told(finial: Finial) -> None:
-    assert finial("--version").out == f"finial {__version__}\n"
+    first, second = finial("--version").out.splitlines()
+    assert first == f"finial {__version__}"
+    assert second == f"SPIFFE standards of {STANDARDS} ({STANDARDS_COMMIT[:12]})"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from finial.rpc import Tcp
 from finial.runtime.metrics import Registry
-from finial.server.figures import describe, observers
+from finial.server.figures import broad, describe, observers, signed
 from finial.server.push.hub import Hub
 from finial.server.store import nodes
 from finial.server.store.records import NodeRecord
@@ -88,6 +88,22 @@ def test_each_step_of_a_change_has_its_own_histogram() -> None:
     assert (found["applied"], found["signed"], found["delivered"]) == (2, 1, 0)
 
 
+def test_what_is_signed_is_counted_by_its_kind_and_broad_tokens_by_whom_they_are_for() -> None:
+    registry = Registry()
+    signed(registry, "x509").add(2)
+    signed(registry, "jwt").inc()
+    several, wide = broad(registry)
+    several.inc()
+    wide.add(3)
+    lines = [line for line in registry.render().decode().splitlines() if not line.startswith("#")]
+    assert lines == [
+        'finial_server_svids_signed_total{kind="x509"} 2',
+        'finial_server_svids_signed_total{kind="jwt"} 1',
+        'finial_server_broad_jwt_svids_total{audience="several"} 1',
+        'finial_server_broad_jwt_svids_total{audience="trust_domain"} 3',
+    ]
+
+
 def test_a_server_is_asked_for_them_where_it_was_told_to_listen(tmp_path: Path) -> None:
     async def main() -> None:
         port = free_port()
@@ -99,5 +115,7 @@ def test_a_server_is_asked_for_them_where_it_was_told_to_listen(tmp_path: Path) 
             head, _, body = answer.partition("\r\n\r\n")
             assert head.startswith("HTTP/1.1 200")
             assert _read(body)["finial_server_entries"] == 0
+            for kind in ("x509", "jwt", "wit"):
+                assert f'finial_server_svids_signed_total{{kind="{kind}"}} 0' in body
 
     asyncio.run(main())

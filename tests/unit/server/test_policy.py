@@ -42,7 +42,11 @@ def test_a_method_that_is_not_in_the_table_is_for_nobody() -> None:
         ("/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries", {Role.AGENT}),
         ("/spire.api.server.svid.v1.SVID/BatchNewX509SVID", {Role.AGENT}),
         ("/spire.api.server.bundle.v1.Bundle/GetFederatedBundle", {Role.LOCAL, Role.ADMIN, Role.AGENT}),
+        ("/spire.api.server.svid.v1.SVID/NewJWTSVID", {Role.AGENT}),
+        ("/spire.api.server.svid.v1.SVID/BatchNewWITSVID", {Role.AGENT}),
         ("/spire.api.server.svid.v1.SVID/MintX509SVID", {Role.LOCAL, Role.ADMIN}),
+        ("/spire.api.server.svid.v1.SVID/MintJWTSVID", {Role.LOCAL, Role.ADMIN}),
+        ("/spire.api.server.svid.v1.SVID/MintWITSVID", {Role.LOCAL, Role.ADMIN}),
         ("/spire.api.server.entry.v1.Entry/BatchCreateEntry", {Role.LOCAL, Role.ADMIN}),
         ("/finial.api.server.push.v1.Push/Subscribe", {Role.AGENT}),
         (

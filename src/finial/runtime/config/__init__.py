@@ -10,6 +10,7 @@ from finial.runtime.config.forms import (
     did_you_mean,
     nearest,
     read_duration,
+    revision,
     write_duration,
 )
 from finial.runtime.config.load import Loaded, SettingsError, load
@@ -33,6 +34,7 @@ __all__ = [
     "load",
     "nearest",
     "read_duration",
+    "revision",
     "rows",
     "setting",
     "settings",

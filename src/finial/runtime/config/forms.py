@@ -12,7 +12,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
@@ -182,6 +182,23 @@ TRUTH = Form("BOOL", read_truth, lambda value: "true" if value else "false")
 def address(make: Callable[[str, int], T]) -> Form[T]:
     """The form of an address `host:port`, of which `make` makes the value."""
     return Form("HOST:PORT", lambda raw: make(*read_host_port(raw)))
+
+
+def revision(implemented: str) -> Form[str]:
+    """The form of what switches an incubating standard on: the date of the text that is meant.
+
+    Args:
+        implemented: The only one that there is code for.
+    """
+
+    def read(raw: object) -> str:
+        # To TOML a date without quotes is a date.
+        given = raw.isoformat() if isinstance(raw, date) else raw
+        if given != implemented:
+            raise ValueError(f"{_quoted(given)} is not the revision that is implemented: {implemented}")
+        return implemented
+
+    return Form("REVISION", read, choices=(implemented,))
 
 
 def _quoted(raw: object) -> str:

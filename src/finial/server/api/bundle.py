@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from finial.core.bundle_change import difference
 from finial.core.entry import RegistrationEntry
 from finial.core.errors import FinialError, Kind, Reason, SpiffeIDError
 from finial.core.ids import TrustDomain
@@ -47,11 +48,13 @@ class BundleService:
         index: Answers every question; says which trust domain is the own one.
         store: Takes writes.
         fleet: Is told which agent has fetched which own bundle; None where nobody asks for it.
+        wit: Whether foreign bundles keep their authorities for WIT-SVIDs.
     """
 
-    def __init__(self, index: Index, store: Store, fleet: Fleet | None = None) -> None:
+    def __init__(self, index: Index, store: Store, fleet: Fleet | None = None, *, wit: bool = False) -> None:
         self._index = index
         self._fleet = fleet
+        self._wit = wit
         self._store = store
         self._own = index.trust_domain
 
@@ -92,12 +95,13 @@ class BundleService:
         if not request.x509_authorities and not request.jwt_authorities:
             raise invalid("no authorities to append")
 
-        def work(tx: Tx) -> bool:
+        def work(tx: Tx) -> str:
             old = bundles.get(tx, self._own.name)
             more = wire.extended(old.data, request.x509_authorities, request.jwt_authorities)
-            if more is not None:
-                bundles.put(tx, more.bundle, more.data)
-            return more is not None
+            if more is None:
+                return "nothing"
+            bundles.put(tx, more.bundle, more.data)
+            return str(difference(old.bundle, more.bundle))
 
         changed = await self._store.write(work)
         _log.info("authorities appended to the bundle", extra=fields(changed=changed, by=named(caller)))
@@ -127,7 +131,7 @@ class BundleService:
         """Create foreign bundles; each item succeeds or fails on its own."""
 
         def create(message: types.Bundle) -> _Work:
-            kept = wire.accept(message)
+            kept = wire.accept(message, wit=self._wit)
             return lambda tx: _create(tx, kept)
 
         outcomes = await self._each(request.bundle, ("creating", "create"), create)
@@ -144,7 +148,7 @@ class BundleService:
         input_mask = request.input_mask if request.HasField("input_mask") else None
 
         def update(message: types.Bundle) -> _Work:
-            kept = wire.accept(masks.cut(message, input_mask))
+            kept = wire.accept(masks.cut(message, input_mask), wit=self._wit)
             return lambda tx: _update(tx, kept, input_mask)
 
         outcomes = await self._each(request.bundle, ("updating", "update"), update)
@@ -160,7 +164,7 @@ class BundleService:
         """Create or replace foreign bundles; each item succeeds or fails on its own."""
 
         def put(message: types.Bundle) -> _Work:
-            kept = wire.accept(message)
+            kept = wire.accept(message, wit=self._wit)
             return lambda tx: bundles.put(tx, kept.bundle, kept.data)
 
         outcomes = await self._each(request.bundle, ("setting", "set"), put)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from finial.core.errors import FinialError
@@ -65,6 +66,11 @@ def svid(spiffe_id: SpiffeID, chain: Sequence[Certificate]) -> types.X509SVID:
         id=registry.id_message(spiffe_id),
         expires_at=int(chain[0].not_after.timestamp()),
     )
+
+
+def unix(instant: datetime | None) -> int:
+    """Unix seconds; 0 for none."""
+    return 0 if instant is None else int(instant.timestamp())
 
 
 def random_id(chance: Chance) -> str:

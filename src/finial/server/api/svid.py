@@ -1,133 +1,112 @@
-"""The SVID service: certificates for the workloads of agents, and for whomever an operator names."""
+"""What the three parts of the SVID service have in common, each of which serves one kind of SVID."""
 
 from __future__ import annotations
 
-import logging
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache
 
-from finial.core.csr import read_csr, read_mint_request
+from finial.core.entry import RegistrationEntry
 from finial.core.errors import FinialError
 from finial.core.ids import SpiffeID
-from finial.core.x509_profile import SVIDRequest
 from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.clock import Clock
-from finial.runtime.log import fields
-from finial.server.api.chain import Caller, Endpoint, unary
-from finial.server.api.replies import named, svid
-from finial.server.identity import Signer
+from finial.server.api.chain import Caller
+from finial.server.api.replies import invalid
 from finial.server.index.index import Index
-from finial.server.limits import Limiter
 from finial.server.signing import Turns
-from finial.wire import registry, statuses
-from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
-
-_log = logging.getLogger("finial.server")
-
-_Result = svid_pb.BatchNewX509SVIDResponse.Result
+from finial.wire import registry
+from finial.wire.gen import spire_api_types as types
 
 
-class SVIDService:
-    """Serves `spire.api.server.svid.v1.SVID`, its X.509 half.
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What each kind of SVID stands on.
 
     Args:
         index: Says what an agent is authorised for.
-        signer: Signs.
         turns: Where agents wait for signatures.
         clock: Judges entries.
-        limit: Of signing for agents; None for none.
-        ttl: Lifetime where an entry says none.
     """
 
-    def __init__(
-        self,
-        index: Index,
-        signer: Signer,
-        turns: Turns,
-        *,
-        clock: Clock,
-        limit: Limiter | None,
-        ttl: timedelta,
-    ) -> None:
-        self._index = index
-        self._signer = signer
-        self._turns = turns
-        self._clock = clock
-        self._limit = limit
-        self._ttl = ttl
+    index: Index
+    turns: Turns
+    clock: Clock
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """What is served."""
-        return (
-            unary(svid_pb.SVID.BatchNewX509SVID, self.batch_new),
-            unary(svid_pb.SVID.MintX509SVID, self.mint),
-        )
+    def entry(self, caller: Caller, entry_id: str) -> RegistrationEntry:
+        """An entry for which an agent may have SVIDs now. To be asked for each: it may be deleted meanwhile.
 
-    async def batch_new(
-        self, request: svid_pb.BatchNewX509SVIDRequest, caller: Caller
-    ) -> svid_pb.BatchNewX509SVIDResponse:
-        """Certificates for entries of the calling agent; each item succeeds or fails on its own."""
-        if not request.params:
-            raise RpcError(StatusCode.INVALID_ARGUMENT, "missing parameters")
-        due = self._turns.due(caller.remaining)
-        if self._limit is not None:
-            await self._limit.wait(caller, len(request.params))
-        item = partial(self._item, caller=caller)
-        results = await self._turns.each(request.params, item, owner=caller.agent_id.text, due=due)
-        return svid_pb.BatchNewX509SVIDResponse(results=results)
+        Args:
+            caller: The agent.
+            entry_id: Which entry.
 
-    def _item(self, params: svid_pb.NewX509SVIDParams, caller: Caller) -> _Result:
-        # Asked each time: the agent may be banned, or an entry deleted, while others have their turn.
-        caller.recheck()
-        for what, given in (("entry ID", params.entry_id), ("CSR", params.csr)):
-            if not given:
-                return _Result(status=statuses.status(StatusCode.INVALID_ARGUMENT, f"missing {what}"))
-        now = self._clock.now().timestamp()
-        record = self._index.authorized_entry(caller.agent_id.text, params.entry_id, now)
+        Raises:
+            RpcError: NOT_FOUND, there is no such entry, or it is not for this agent.
+            EntryError: What is stored is no entry.
+        """
+        now = self.clock.now().timestamp()
+        record = self.index.authorized_entry(caller.agent_id.text, entry_id, now)
         if record is None:
-            return _Result(status=statuses.status(StatusCode.NOT_FOUND, "entry not found or not authorized"))
-        try:
-            key = read_csr(params.csr)
-        except FinialError as error:
-            return _Result(status=statuses.status(StatusCode.INVALID_ARGUMENT, f"malformed CSR: {error}"))
-        try:
-            entry = registry.decode_entry(record.data)
-            order = SVIDRequest(spiffe_id=entry.spiffe_id, public_key=key, dns_names=entry.dns_names)
-            chain = self._signer.sign_svid(order, entry.x509_svid_ttl or self._ttl)
-        except FinialError as error:
-            return _Result(status=statuses.status_of(error, "failed to sign X509-SVID"))
-        return _Result(status=statuses.ok(), svid=svid(entry.spiffe_id, chain))
+            raise RpcError(StatusCode.NOT_FOUND, "entry not found or not authorized")
+        return _decoded(record.data)
 
-    async def mint(
-        self, request: svid_pb.MintX509SVIDRequest, caller: Caller
-    ) -> svid_pb.MintX509SVIDResponse:
-        """A certificate for any workload of the trust domain, as an operator's request describes it."""
-        if not request.csr:
-            raise RpcError(StatusCode.INVALID_ARGUMENT, "missing CSR")
-        try:
-            asked = read_mint_request(request.csr)
-        except FinialError as error:
-            raise RpcError(StatusCode.INVALID_ARGUMENT, f"malformed CSR: {error}") from error
-        if request.ttl < 0:
-            raise RpcError(StatusCode.INVALID_ARGUMENT, "ttl is negative")
-        self._check_workload(asked.spiffe_id)
-        order = SVIDRequest(
-            spiffe_id=asked.spiffe_id,
-            public_key=asked.public_key,
-            dns_names=asked.dns_names,
-            subject=asked.subject,
-        )
-        chain = self._signer.sign_svid(order, timedelta(seconds=request.ttl) or self._ttl)
-        _log.info("X509-SVID minted", extra=fields(id=asked.spiffe_id, by=named(caller)))
-        return svid_pb.MintX509SVIDResponse(svid=svid(asked.spiffe_id, chain))
+    def workload(self, message: types.SPIFFEID, *, given: bool) -> SpiffeID:
+        """Whom an operator wants a token for.
 
-    def _check_workload(self, spiffe_id: SpiffeID) -> None:
-        if not spiffe_id.member_of(self._index.trust_domain):
-            why = f'"{spiffe_id}" is not a member of trust domain "{self._index.trust_domain}"'
+        Args:
+            message: The field that says it.
+            given: Whether the request has the field.
+
+        Raises:
+            RpcError: INVALID_ARGUMENT, it is no workload of the trust domain.
+        """
+        if not given:
+            raise invalid("invalid SPIFFE ID: request must specify SPIFFE ID")
+        try:
+            spiffe_id = registry.read_id(message)
+        except FinialError as error:
+            raise invalid(f"invalid SPIFFE ID: {error}") from error
+        self.check_workload(spiffe_id, "invalid SPIFFE ID")
+        return spiffe_id
+
+    def check_workload(self, spiffe_id: SpiffeID, what: str) -> None:
+        """Return when an ID is that of a workload of the trust domain.
+
+        Args:
+            spiffe_id: The ID.
+            what: What is wrong otherwise, the beginning of a message.
+
+        Raises:
+            RpcError: INVALID_ARGUMENT, it is not.
+        """
+        domain = self.index.trust_domain
+        if not spiffe_id.member_of(domain):
+            why = f'is not a member of trust domain "{domain}"'
         elif not spiffe_id.path:
-            why = "path is empty"
+            why = f'is not a workload in trust domain "{domain}"; path is empty'
         elif spiffe_id.reserved:
-            why = f'"{spiffe_id}" is not a workload: path is in the reserved namespace'
+            why = f'is not a workload in trust domain "{domain}"; path is in the reserved namespace'
         else:
             return
-        raise RpcError(StatusCode.INVALID_ARGUMENT, f"CSR URI SAN is invalid: {why}")
+        raise invalid(f'{what}: "{spiffe_id}" {why}')
+
+
+@lru_cache(maxsize=1024)
+def _decoded(data: bytes) -> RegistrationEntry:
+    """An entry, decoded once for the many tokens that are asked for with one audience after the other."""
+    return registry.decode_entry(data)
+
+
+def wished(seconds: int, default: timedelta) -> timedelta:
+    """The lifetime that an operator asks for.
+
+    Args:
+        seconds: Of the request; 0 leaves it to the server.
+        default: The server's.
+
+    Raises:
+        RpcError: INVALID_ARGUMENT, it is negative.
+    """
+    if seconds < 0:
+        raise invalid("ttl is negative")
+    return timedelta(seconds=seconds) or default

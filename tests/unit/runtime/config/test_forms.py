@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from finial.runtime.config.forms import (
     read_host_port,
     read_size,
     read_truth,
+    revision,
     write_duration,
     write_size,
 )
@@ -235,3 +236,25 @@ def test_the_nearest_word_is_named() -> None:
     assert nearest("zzz", ["ca_ttl"]) is None
     assert did_you_mean("x") == "; did you mean x?"
     assert not did_you_mean(None)
+
+
+def test_a_revision_is_the_one_that_is_implemented_however_toml_reads_it() -> None:
+    form = revision("2026-07-01")
+    assert form.choices == ("2026-07-01",)
+    assert form.read("2026-07-01") == form.read(date(2026, 7, 1)) == "2026-07-01"
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("2026-07-02", "'2026-07-02'"),
+        (date(2025, 1, 1), "'2025-01-01'"),
+        (datetime(2026, 7, 1, tzinfo=UTC), r"'2026-07-01T00:00:00\+00:00'"),
+        (True, "True"),
+        ("", "''"),
+        (["2026-07-01"], r"\['2026-07-01'\]"),
+    ],
+)
+def test_any_other_revision_is_refused_by_naming_the_right_one(raw: object, shown: str) -> None:
+    with pytest.raises(ValueError, match=f"{shown} is not the revision that is implemented: 2026-07-01"):
+        revision("2026-07-01").read(raw)

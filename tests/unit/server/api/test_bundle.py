@@ -9,14 +9,19 @@ import pytest
 
 from finial.core.bundle import Bundle
 from finial.core.ids import TrustDomain
+from finial.core.keys import public_key_der
 from finial.core.x509cert import Certificate
 from finial.rpc import StatusCode
+from finial.server.api.bundle import BundleService
+from finial.server.api.chain import Caller
+from finial.server.policy import Role
 from finial.server.store import bundles
 from finial.server.store.errors import UNAVAILABLE, StoreError
 from finial.server.store.writer import Store
 from finial.wire import registry
 from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
 from finial.wire.gen import spire_api_types as types
+from support import forge
 from support.certs import Authority
 from support.rpc import run
 from support.server_api import Served, served
@@ -26,14 +31,15 @@ _SERVICE = bundle_pb.Bundle
 _DERS = [Authority("example.org").der for _ in range(2)]
 _FOREIGN = [Authority("b.test").der for _ in range(2)]
 _OK = (0, "OK")
-_JWT_KEY = bytes.fromhex("302a300506032b6570032100") + bytes(range(32))
+_JWT_KEY = public_key_der(forge.key("token").public_key())
+_WIT = types.WITKey(public_key=_JWT_KEY, key_id="w")
 
 
 def _test(path: Path, scenario: Callable[[Served], Awaitable[None]]) -> None:
     async def main() -> None:
         async with served(path / "db") as server:
-            own, first = Bundle(trust_domain=DOMAIN), Certificate.parse(_DERS[0])
-            await server.world.store.write(lambda tx: bundles.publish(tx, own, first))
+            own = Bundle(trust_domain=DOMAIN, x509_authorities=(Certificate.parse(_DERS[0]),))
+            await server.world.store.write(lambda tx: bundles.publish(tx, DOMAIN, lambda _: own))
             await scenario(server)
 
     run(main())
@@ -167,6 +173,19 @@ def test_setting_creates_or_replaces(tmp_path: Path) -> None:
         assert _statuses(results) == [_OK, (3, own)]
         assert results[0].bundle == types.Bundle(trust_domain="b.test", sequence_number=3)
         assert await _get(server, "spiffe://b.test") == _bundle("b.test", *_FOREIGN, sequence_number=3)
+
+    _test(tmp_path, scenario)
+
+
+def test_keys_for_wit_svids_are_kept_by_a_server_that_has_opted_in(tmp_path: Path) -> None:
+    async def scenario(server: Served) -> None:
+        service = BundleService(server.world.index, server.world.store, wit=True)
+        setting = bundle_pb.BatchSetFederatedBundleRequest(bundle=[_bundle(wit_authorities=[_WIT])])
+        (result,) = (await service.batch_set(setting, Caller(Role.LOCAL, "unix:1"))).results
+        assert list(result.bundle.wit_authorities) == [_WIT]
+        assert list((await _get(server, "b.test")).wit_authorities) == [_WIT]
+        (plain,) = await _set(server, _bundle(wit_authorities=[_WIT]))
+        assert not plain.bundle.wit_authorities
 
     _test(tmp_path, scenario)
 

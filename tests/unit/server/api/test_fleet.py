@@ -10,7 +10,7 @@ import pytest
 
 from finial.rpc import StatusCode
 from finial.server.api import fleet
-from finial.server.ca.orders import authority_id_of
+from finial.server.ca.kinds import authority_id_of
 from finial.wire.gen import finial_api_server_fleet_v1 as pb
 from support.authority_world import AuthorityWorld, Delivery, authorities
 from support.server_store import an_entry
@@ -28,7 +28,7 @@ def test_how_far_an_authority_has_come(tmp_path: Path) -> None:
             one, other = await world.attest("1", "2")
             world.connect(one, other)
             active = authority_id_of(world.signer)
-            prepared = (await world.ground.rotation.prepare()).authority_id
+            prepared = await world.prepare()
             world.fleet.has_bundle(one, world.sequence)
             world.fleet.resting(one, {active: 1 << 40})
             found = await _rollout(world, prepared)

@@ -14,10 +14,12 @@ import pytest
 from finial.core.ids import SpiffeID
 from finial.core.x509cert import Certificate
 from finial.rpc import RpcError, StatusCode
+from finial.server.api.authority_desk import WAIT
 from finial.server.api.chain import Caller
-from finial.server.api.localauthority import WAIT
 from finial.server.ca import orders
-from finial.server.ca.orders import OrderError, authority_id_of
+from finial.server.ca.kinds import authority_id_of
+from finial.server.ca.orders import OrderError
+from finial.server.ca.slots import Slot
 from finial.server.fleet import LEAVE, POLLING_SETTLE, SETTLE
 from finial.server.policy import Role
 from finial.wire.force import FORCE
@@ -28,23 +30,19 @@ from support.authority_world import SERVICE, AuthorityWorld, authorities
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
-FORCED = {"metadata": [FORCE]}
+FORCED: dict[str, Any] = {"metadata": [FORCE]}
 REFUSED = StatusCode.FAILED_PRECONDITION
 
 
-def _activating(
-    world: AuthorityWorld, authority_id: str, **more: Any
-) -> asyncio.Task[pb.ActivateX509AuthorityResponse]:
+def _activating(world: AuthorityWorld, authority_id: str, **more: Any) -> asyncio.Task[Slot[Certificate]]:
     """An activation that has no wire to wait for, so that the test's clock is the only one."""
-    request = pb.ActivateX509AuthorityRequest(authority_id=authority_id)
     caller = Caller(Role.LOCAL, "unix:1", **more)
-    return asyncio.ensure_future(world.orders.activate(request, caller))
+    return asyncio.ensure_future(world.desks.x509.activate(authority_id, caller))
 
 
-def _revoking(world: AuthorityWorld, authority_id: str) -> asyncio.Task[pb.RevokeX509AuthorityResponse]:
+def _revoking(world: AuthorityWorld, authority_id: str) -> asyncio.Task[None]:
     """A revocation, likewise."""
-    request = pb.RevokeX509AuthorityRequest(authority_id=authority_id)
-    return asyncio.ensure_future(world.orders.revoke(request, Caller(Role.LOCAL, "unix:1")))
+    return asyncio.ensure_future(world.desks.x509.revoke(authority_id, Caller(Role.LOCAL, "unix:1")))
 
 
 def test_a_whole_rotation_without_agents_waits_for_nobody(tmp_path: Path) -> None:
@@ -91,7 +89,7 @@ def test_an_activation_waits_for_every_agent_and_a_little_longer(tmp_path: Path)
             await world.clock.advance(SETTLE - SECOND / 100)
             assert (task.done(), world.signer) == (False, before)
             await world.clock.advance(SECOND / 10)
-            assert (await task).activated_authority.authority_id == prepared
+            assert (await task).authority_id == prepared
             assert authority_id_of(world.signer) == prepared
 
     asyncio.run(main())
@@ -321,9 +319,9 @@ def test_what_has_ended_rests_on_nothing(tmp_path: Path) -> None:
 def test_a_server_without_an_authority_is_initializing(tmp_path: Path) -> None:
     async def main() -> None:
         async with authorities(tmp_path / "db") as world:
-            slots = world.ground.rotation._slots
+            slots = world.rotations["X509"]._slots
             assert slots.active is not None
-            world.ground.rotation._slots = slots.lose(slots.active.name)
+            world.rotations["X509"]._slots = slots.lose(slots.active.name)
             initializing = StatusCode.UNAVAILABLE, "server is initializing"
             request = pb.GetX509AuthorityStateRequest()
             assert await world.refused(SERVICE.GetX509AuthorityState, request) == initializing

@@ -1,35 +1,31 @@
-"""`finial agent api fetch x509` and `watch`: what a workload is told that runs where this command runs."""
+"""`finial agent api fetch x509`: the certificates of a workload that runs where this command runs."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing
-from datetime import timedelta
 from pathlib import Path
 
 import click
 
+from finial.cli.agent.endpoint import (
+    ask,
+    timeout_of,
+    timeout_option,
+    workload_address,
+    workload_socket_option,
+)
 from finial.cli.commands import Command
-from finial.cli.inputs import only
-from finial.cli.options import output_option, socket_option
+from finial.cli.options import output_option
 from finial.cli.show import JSON, block, instant, note, say
 from finial.core import pem
 from finial.core.bundle import Bundle
 from finial.core.x509svid import X509SVID
-from finial.rpc import Address, Unix
 from finial.runtime import files
-from finial.runtime.config import default_socket, read_duration
-from finial.sdk.address import ENVIRONMENT_VARIABLE, endpoint_address
-from finial.sdk.response import X509Context
-from finial.sdk.workload import Revoked, WorkloadClient
+from finial.sdk.response_x509 import X509Context
 from finial.wire.gen import workload as pb
 from finial.wire.jsontext import to_json
 
-_SCHEMES = ("unix:", "tcp:")
 _OURS = re.compile(r"svid\.[0-9]+\.(?:key|pem)|bundle\.[0-9]+\.pem|federated_bundle\.[0-9]+\.[0-9]+\.pem")
 
 
@@ -41,77 +37,33 @@ _OURS = re.compile(r"svid\.[0-9]+\.(?:key|pem)|bundle\.[0-9]+\.pem|federated_bun
     finial agent api fetch x509 --socket /run/finial/agent/agent.sock --write /run/web
     """,
 )
-@socket_option("agent", environ=ENVIRONMENT_VARIABLE)
+@workload_socket_option
 @click.option("--write", metavar="DIR", help="A folder for svid.0.pem, svid.0.key, bundle.0.pem and so on.")
 @click.option("--silent", is_flag=True, help="Print nothing but errors.")
-@click.option(
-    "--timeout", metavar="DURATION", default="10s", show_default=True, help="How long to wait for the answer."
-)
+@timeout_option
 @output_option
 def fetch_x509(*, socket: str | None, write: str | None, silent: bool, timeout: str, output: str) -> None:
     """Fetch the X.509-SVIDs of this process, as its user and executable are.
 
     With --output json private keys are printed too.
     """
-    wait = only("--timeout", lambda: read_duration(timeout))
-    address = _address(socket)
-    context = asyncio.run(_fetch(address, wait))
+    wait = timeout_of(timeout)
+    context = ask(workload_address(socket), lambda client: client.fetch_x509_context(wait=wait))
     folder = None if write is None else files.folder(Path(write))
     if folder is not None:
         _write(folder, dict(_files(context)))
     if silent:
         return
     if output == JSON:
-        say(to_json(_message(context)))
+        say(x509_json(context))
         return
-    say(_shown(context))
+    say(shown_x509(context))
     if folder is not None:
         note(f"wrote {', '.join(name for name, _ in _files(context))} into {folder}")
 
 
-async def _fetch(address: Address, wait: timedelta) -> X509Context:
-    async with WorkloadClient(address) as client:
-        return await client.fetch_x509_context(wait=wait)
-
-
-@click.command(
-    "watch",
-    cls=Command,
-    examples="""
-    finial agent api watch
-    finial agent api watch --output json
-    """,
-)
-@socket_option("agent", environ=ENVIRONMENT_VARIABLE)
-@output_option
-def watch(*, socket: str | None, output: str) -> None:
-    """Show the X.509-SVIDs of this process now and at every change, until it is interrupted.
-
-    With --output json each change is a line, and private keys are printed too.
-    """
-    asyncio.run(_watch(_address(socket), as_json=output == JSON))
-
-
-async def _watch(address: Address, *, as_json: bool) -> None:
-    async with WorkloadClient(address) as client, aclosing(client.watch_x509()) as events:
-        async for event in events:
-            if isinstance(event, Revoked):
-                note(f"no identity: {event.why}")
-            else:
-                say(to_json(_message(event.value)) if as_json else f"{_shown(event.value)}\n")
-            sys.stdout.flush()
-
-
-def _address(socket: str | None) -> Address:
-    """Where the Workload API is: a path or a URI that was given, the environment's, or the default."""
-    if socket is not None:
-        return endpoint_address(socket) if socket.startswith(_SCHEMES) or "://" in socket else Unix(socket)
-    if os.environ.get(ENVIRONMENT_VARIABLE):
-        return endpoint_address()
-    return Unix(str(default_socket("agent")))
-
-
-def _shown(context: X509Context) -> str:
+def shown_x509(context: X509Context) -> str:
+    """The SVIDs for people."""
     number = len(context.svids)
     blocks = [block(_lines(svid, context)) for svid in context.svids]
     return "\n\n".join([f"Received {number} SVID{'' if number == 1 else 's'}", *blocks])
@@ -163,10 +115,10 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
             files.remove(path)
 
 
-def _message(context: X509Context) -> pb.X509SVIDResponse:
-    """The context in the form in which the agent sent it."""
+def x509_json(context: X509Context) -> str:
+    """The SVIDs as the agent sent them, private keys included, as one line of JSON."""
     own = {svid.id.trust_domain for svid in context.svids}
-    return pb.X509SVIDResponse(
+    message = pb.X509SVIDResponse(
         svids=[
             pb.X509SVID(
                 spiffe_id=svid.id.text,
@@ -184,3 +136,4 @@ def _message(context: X509Context) -> pb.X509SVIDResponse:
             if domain not in own
         },
     )
+    return to_json(message)

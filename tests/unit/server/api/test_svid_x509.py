@@ -1,4 +1,4 @@
-"""The SVID service: what is signed comes from the entry, or from an operator's request."""
+"""The SVID service, X.509: what is signed comes from the entry, or from an operator's request."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from finial.core.x509_profile import SVIDRequest
 from finial.core.x509cert import Certificate
 from finial.core.x509path import verify_x509
 from finial.rpc import Channel, RpcError, StatusCode
+from finial.runtime.metrics import Counter
 from finial.server import signing
 from finial.server.api.chain import Caller
-from finial.server.api.svid import SVIDService
+from finial.server.api.svid import Ground
+from finial.server.api.svid_x509 import X509Service
 from finial.server.policy import Role
 from finial.server.signing import Turns
 from finial.server.store import nodes
@@ -218,10 +220,9 @@ def test_what_ends_while_others_have_their_turn_is_signed_no_more(tmp_path: Path
             await world.create(stored_entry("web", parent="spire/agent/test/one"))
             node = NodeRecord(seq=0, id=agent.text, attestation_type="test", serial="1", expires_at=0)
             await world.store.write(lambda tx: nodes.put(tx, node))
-            signer, turns = _Signer(end), Turns(clock=world.clock, chance=FixedChance())
-            service = SVIDService(
-                world.index, signer, turns, clock=world.clock, limit=None, ttl=timedelta(hours=1)
-            )
+            signer, turns, signed = _Signer(end), Turns(clock=world.clock, chance=FixedChance()), Counter()
+            ground = Ground(world.index, turns, world.clock)
+            service = X509Service(ground, signer, limit=None, ttl=timedelta(hours=1), signed=signed)
             caller = Caller(Role.AGENT, "192.0.2.1", agent, recheck)
             answer = service.batch_new(_signing(5, "web", csr(KEY)), caller)
             if how == "banned":
@@ -230,7 +231,7 @@ def test_what_ends_while_others_have_their_turn_is_signed_no_more(tmp_path: Path
             else:
                 codes = [result.status.code for result in (await answer).results]
                 assert codes == [0, 0, 0, StatusCode.NOT_FOUND, StatusCode.NOT_FOUND]
-            assert signer.signed == 3
+            assert signer.signed == signed.value == 3
 
     asyncio.run(main())
 
@@ -271,11 +272,17 @@ def test_an_operator_mints_for_any_workload(tmp_path: Path) -> None:
         (svid_pb.MintX509SVIDRequest(csr=b"x"), "malformed CSR"),
         (svid_pb.MintX509SVIDRequest(csr=csr(KEY)), "0 URIs"),
         (svid_pb.MintX509SVIDRequest(csr=csr(KEY, "https://example.org/")), "malformed CSR"),
-        (svid_pb.MintX509SVIDRequest(csr=csr(KEY, "spiffe://other.test/x")), "not a member of trust domain"),
-        (svid_pb.MintX509SVIDRequest(csr=csr(KEY, "spiffe://example.org")), "path is empty"),
+        (
+            svid_pb.MintX509SVIDRequest(csr=csr(KEY, "spiffe://other.test/x")),
+            'CSR URI SAN is invalid: "spiffe://other.test/x" is not a member of trust domain "example.org"',
+        ),
+        (
+            svid_pb.MintX509SVIDRequest(csr=csr(KEY, "spiffe://example.org")),
+            '"spiffe://example.org" is not a workload in trust domain "example.org"; path is empty',
+        ),
         (
             svid_pb.MintX509SVIDRequest(csr=csr(KEY, "spiffe://example.org/spire/server")),
-            "reserved namespace",
+            "path is in the reserved namespace",
         ),
         (svid_pb.MintX509SVIDRequest(csr=csr(KEY, "spiffe://example.org/x"), ttl=-1), "ttl is negative"),
         (svid_pb.MintX509SVIDRequest(csr=_request(URI, x509.DNSName("bad_.-"))), "DNS name"),

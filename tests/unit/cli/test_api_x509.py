@@ -4,16 +4,13 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from finial.cli.agent import api
+from finial.cli.agent import endpoint
 from finial.core import pem
 from finial.core.x509svid import X509SVID
 from finial.rpc import RpcError, ServerCall, StatusCode, server_stream
-from finial.sdk.response import X509Context, read_svids
-from finial.sdk.workload import Revoked, Updated
 from finial.wire.gen import workload as pb
 from support.admin import Finial, served
 from support.certs import Authority
@@ -133,7 +130,7 @@ def test_the_default_is_the_agents_own(
     monkeypatch: pytest.MonkeyPatch, finial: Finial, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("SPIFFE_ENDPOINT_SOCKET", raising=False)
-    monkeypatch.setattr(api, "default_socket", lambda process: tmp_path / f"{process}.sock")
+    monkeypatch.setattr(endpoint, "default_socket", lambda process: tmp_path / f"{process}.sock")
     found = finial("agent", "api", "fetch", "x509")
     assert str(tmp_path / "agent.sock") in found.err
 
@@ -151,23 +148,3 @@ def test_the_timeout_is_read(agent: FakeAgent, finial: Finial) -> None:
     base = ("agent", "api", "fetch", "x509", "--socket", agent.socket)
     assert finial(*base, "-timeout", "20s").code == 0
     assert "--timeout: 'x' is not a duration" in finial(*base, "--timeout", "x").err
-
-
-def test_watching_shows_each_change(
-    agent: FakeAgent, finial: Finial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = X509Context((SVID,), read_svids(ANSWER).value.bundles)
-    denied: Any = "the Workload API at unix:/s has no identity for this process"
-
-    async def events(_client: object) -> Any:
-        yield Updated(context)
-        yield Revoked(denied)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("finial.sdk.workload.WorkloadClient.watch_x509", events)
-    found = finial("agent", "api", "watch", "--socket", agent.socket)
-    assert found.code == 130
-    assert found.out.startswith("Received 1 SVID\n\nSPIFFE ID      : spiffe://example.org/web\n")
-    assert found.err.splitlines()[0] == f"finial: no identity: {denied}"
-    as_json = finial("agent", "api", "watch", "-socketPath", agent.socket, "-output", "json")
-    assert json.loads(as_json.out)["svids"][0]["spiffe_id"] == "spiffe://example.org/web"
