@@ -24,6 +24,7 @@ _SUMMARY = """
 What you have seen:
   - a trust domain born with its first authority, and a machine that joined it by a token
   - two programs that were told who they are, and proved it to each other by mTLS
+  - a token that counted at the service it was made for, and at no other
   - a program without an entry, and one from a foreign trust domain, refused and told why
   - a change and a deletion that reached a running program by themselves
   - certificates replaced under a live connection

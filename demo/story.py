@@ -49,6 +49,7 @@ class Story:
             ("A machine joins", self.join),
             ("Two programs learn who they are", self.identities),
             ("They talk, and each knows the other", self.talk),
+            ("A token goes where certificates do not", self.token),
             ("A program that nobody registered is refused", self.stranger),
             ("A caller from another trust domain is refused", self.visitor),
             ("An entry is changed, then deleted, and the program knows", self.change),
@@ -137,8 +138,32 @@ class Story:
             expect(called["by"] == self.home.id(caller), f"{server} has to see {caller}", called["by"])
         self.screen.good("Both ways, each saw exactly the other.")
 
-    async def stranger(self) -> None:
+    async def token(self) -> None:
         """Chapter 5."""
+        self.screen.tell(
+            "Where a proxy stands between two programs, neither sees the other's certificate. There a "
+            "program shows a token, a JWT-SVID: signed for one audience, good for five minutes. Whoever "
+            "holds it can use it, so it travels over a protected connection and is on no screen, as on this "
+            "one."
+        )
+        audience = self.home.id("api")
+        shown = await self._show(audience)
+        believed = await self.running["api"].event("believed")
+        self.screen.says(
+            "web",
+            f"I got a token for {shown['audience']}, good until {shown['ends']} UTC, and showed it to api. "
+            f"It answered: {shown['said']}",
+        )
+        self.screen.says("api", f"I had my agent validate a token. It is of {believed['id']}")
+        expect(believed["id"] == self.home.id("web"), "the token has to name web", believed["id"])
+        self.screen.tell("Then web shows api a token that was made for somebody else:")
+        await self._show(self.home.id("reports"))
+        doubted = await self.running["api"].event("doubted")
+        self.screen.says("api", f"I do not believe a token: {doubted['why']}")
+        self.screen.good("A token counts at the service that it was made for, and soon nowhere.")
+
+    async def stranger(self) -> None:
+        """Chapter 6."""
         self.screen.tell("A third program asks the same socket. No entry fits it.")
         process = await self.home.launch("stranger", self.cast.player("stranger"))
         await process.tell(do="ask")
@@ -148,7 +173,7 @@ class Story:
         self.screen.good("No entry, no identity, and it was told why.")
 
     async def visitor(self) -> None:
-        """Chapter 6."""
+        """Chapter 7."""
         self.screen.tell(
             f"Somebody else runs a trust domain too, {ABROAD}, with a server and an agent like ours. They "
             f"have taken our trust bundle, so that their program, visitor, can check ours. We have not "
@@ -180,7 +205,7 @@ class Story:
         )
 
     async def change(self) -> None:
-        """Chapter 7."""
+        """Chapter 8."""
         web = self.running["web"]
         self.screen.tell("The operator gives web a DNS name. Nobody restarts anything.")
         await self.home.register("web", self.players["web"], "--dns", "web.example.org", update=True)
@@ -202,7 +227,7 @@ class Story:
         )
 
     async def rotation(self) -> None:
-        """Chapter 8."""
+        """Chapter 9."""
         web, api = self.running["web"], self.running["api"]
         self.screen.tell(
             "The entry comes back, now with certificates that live for 6 seconds. The agent replaces each "
@@ -242,6 +267,12 @@ class Story:
     async def _call(self, caller: str, server: str, *, keep: bool = False) -> None:
         command = {"port": self.ports[server], "id": self.home.id(server)}
         await self.running[caller].tell(do="keep" if keep else "call", **command)
+
+    async def _show(self, audience: str) -> Event:
+        """Have web show api a token for an audience."""
+        web = self.running["web"]
+        await web.tell(do="show", port=self.ports["api"], id=self.home.id("api"), audience=audience)
+        return await web.event("shown")
 
     async def _count(self, process: Process) -> Event:
         await process.tell(do="count")

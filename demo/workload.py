@@ -3,8 +3,10 @@
 It is driven by commands on standard input, one JSON object a line, and reports on standard output likewise:
 
     ask      who am I, asked once: `identity` or `refused`
-    serve    keep an identity, and serve whoever is of the same trust domain: `identity`, `lost`, `serving`
+    serve    keep an identity, and serve whoever is of the same trust domain: `identity`, `lost`, `serving`,
+             and of those who show a token `believed` or `doubted`
     call     make a connection to somebody: `met` or `failed`
+    show     make one and show a token for an audience: `shown` or `failed`
     keep     make one and go on talking over it: `met` or `failed`, later `broken` if it breaks
     count    how many messages it has carried: `counted`
 """
@@ -36,10 +38,13 @@ from finial.sdk import (
     X509Source,
     client_context,
     peer_of,
+    read_bearer,
     server_context,
+    write_bearer,
 )
 
 _HOST = "127.0.0.1"
+_GREETING = "hello"
 _LOADED_LATE = ("finial.core", "finial.rpc", "finial.wire", "finial.sdk", "google.protobuf", "cryptography")
 _PAUSE = timedelta(milliseconds=200)
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -99,6 +104,8 @@ class Workload:
                 await self._serve()
             case "call":
                 await self._call(command, keep=False)
+            case "show":
+                await self._show(command)
             case "keep":
                 await self._call(command, keep=True)
             case "count":
@@ -131,14 +138,43 @@ class Workload:
         serial = f"{caller.leaf.serial:032x}"
         report("called", by=caller.id.text, serial=serial)
         try:
-            while await reader.readline():
-                reply = {"said": f"Hello {caller.id.path[1:]}", "seen": serial}
+            while line := await reader.readline():
+                shown = line.decode().rstrip("\n")
+                name = await self._judge(shown) if shown != _GREETING else caller.id.path[1:]
+                reply = {"said": f"Hello {name}", "seen": serial}
                 writer.write(f"{json.dumps(reply)}\n".encode())
                 await writer.drain()
         except OSError:
             pass  # the caller has gone
         finally:
             writer.close()
+
+    async def _judge(self, value: str) -> str:
+        """The name that a token proves, which somebody has shown as they would in HTTP."""
+        assert self._source is not None
+        audience = self._source.svid.id.text
+        try:
+            token = read_bearer([("Authorization", value)])
+            async with WorkloadClient() as client:
+                found = await client.validate_jwt_svid(token, audience)
+        except FinialError as error:
+            report("doubted", why=str(error))
+            return "nobody"
+        report("believed", id=found.id.text)
+        return found.id.path[1:]
+
+    async def _show(self, command: dict[str, str]) -> None:
+        try:
+            async with WorkloadClient() as client:
+                svid = await client.fetch_jwt_svid(command["audience"])
+            connection = await self._connect(command)
+            reply = await _exchange(connection, write_bearer(svid.token))
+        except (FinialError, OSError) as error:
+            report("failed", why=str(error))
+            return
+        connection[1].close()
+        ends = f"{svid.expires_at.astimezone(UTC):%H:%M:%S}"
+        report("shown", audience=", ".join(svid.audience), ends=ends, said=reply["said"])
 
     async def _call(self, command: dict[str, str], *, keep: bool) -> None:
         try:
@@ -172,9 +208,9 @@ class Workload:
             report("broken", why=str(error))
 
 
-async def _exchange(connection: Connection) -> dict[str, str]:
+async def _exchange(connection: Connection, message: str = _GREETING) -> dict[str, str]:
     reader, writer = connection
-    writer.write(b"hello\n")
+    writer.write(f"{message}\n".encode())
     await writer.drain()
     line = await reader.readline()
     if not line:

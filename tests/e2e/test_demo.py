@@ -29,6 +29,9 @@ SENTENCES = (
     "api says: spiffe://example.org/web called me",
     "api says: I called and reached spiffe://example.org/web.",
     "web says: spiffe://example.org/api called me",
+    "web says: I got a token for spiffe://example.org/api, good until",
+    "api says: I had my agent validate a token. It is of spiffe://example.org/web",
+    "api says: I do not believe a token: ",
     "has no identity for this process: no identity issued. Create an entry",
     "visitor says: I am spiffe://partner.example/visitor",
     "api says: I refused a caller: leaf: there is no federation with trust domain partner.example",
@@ -126,6 +129,7 @@ def tells_all(demo: Demo) -> str:
     assert [line for line in out.splitlines() if len(line) > 100] == []
     assert out.isascii()
     assert "\x1b" not in out
+    assert "eyJ" not in out  # no token is on a screen
     told = " ".join(out.split())
     assert [each for each in SENTENCES if each not in told] == [], out
     return told

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from finial.core.errors import FinialError, Kind, Reason
+from finial.core.ids import SpiffeID
 from finial.rpc import Address, RpcError, StatusCode
 
 _log = logging.getLogger("finial.sdk")
@@ -46,6 +47,14 @@ UNIMPLEMENTED: Final = Reason(
     "Check that the address is that of a Workload API, and that this profile of it is on.",
     "The server does not know what was asked for.",
 )
+TOKEN_REFUSED: Final = Reason(
+    "workload-token-refused",
+    Kind.UNTRUSTED,
+    ("WAPI-74",),
+    "Refuse the request; who made it needs a token for this audience, that has not ended, of a trust domain "
+    "that this one is federated with.",
+    "The Workload API has validated a token, which proves nothing to the audience that was named.",
+)
 FAILED: Final = Reason(
     "workload-failed",
     Kind.UNAVAILABLE,
@@ -68,16 +77,33 @@ class WorkloadAPIError(FinialError):
     """The Workload API gave nothing; `reason` says what there is to do about it."""
 
 
-def explained(error: RpcError, address: Address) -> WorkloadAPIError:
-    """What a failed call to the Workload API means for whoever made it."""
+def explained(error: RpcError, address: Address, wanted: SpiffeID | None = None) -> WorkloadAPIError:
+    """What a failed call to the Workload API means for whoever made it.
+
+    Args:
+        error: How it failed.
+        address: Where the Workload API is.
+        wanted: The one identity that was asked for, if it was one.
+    """
     where = f"the Workload API at {address}"
     if error.unprocessed:
         return WorkloadAPIError(
             UNREACHABLE, f"{where} cannot be reached: {error.message}", subject=str(address)
         )
     reason, what = _REASONS.get(error.code, (FAILED, f"failed ({error.code.name})"))
+    if wanted is not None and reason is DENIED:
+        what = f"does not give this process the identity {wanted}"
     said = f": {error.message}" if error.message else ""
     return WorkloadAPIError(reason, f"{where} {what}{said}", subject=str(address))
+
+
+def token_refused(error: RpcError, address: Address) -> WorkloadAPIError:
+    """What a failed call to have a token validated means: a malformed request is one with a bad token."""
+    if error.code is not StatusCode.INVALID_ARGUMENT or error.unprocessed:
+        return explained(error, address)
+    said = f": {error.message}" if error.message else ""
+    text = f"the Workload API at {address} finds the token not valid{said}"
+    return WorkloadAPIError(TOKEN_REFUSED, text, subject=str(address))
 
 
 def tell(report: Report | None, problem: FinialError) -> None:

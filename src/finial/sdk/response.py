@@ -1,4 +1,4 @@
-"""What messages of the Workload API say, as values of the core; or every rule that a message breaks.
+"""What messages of the Workload API have in common, whatever kind of SVID they bring.
 
 A message is taken whole or not at all (WAPI-19), with one exception: what other trust domains publish must
 not keep a workload from its own identity. So a federated bundle that cannot be read is passed over and
@@ -10,38 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-from finial.core import der
-from finial.core.bundle import Bundle, BundleSet
-from finial.core.errors import Finding, Kind, Reason, RefusedError, X509ParseError, shown
+from finial.core.errors import Finding, Kind, Reason, RefusedError, shown
 from finial.core.ids import TrustDomain
-from finial.core.rules.engine import Stage
-from finial.core.rules.x509 import AUTHORITY
-from finial.core.x509cert import Certificate
-from finial.core.x509svid import X509SVID
-from finial.wire.gen import workload as pb
 
-_AGENT = "The agent sent it: look into its log, and report it to whoever makes that agent."
-EMPTY = Reason(
+AGENT_HINT: Final = "The agent sent it: look into its log, and report it to whoever makes that agent."
+EMPTY: Final = Reason(
     "workload-response-empty",
     Kind.INVALID,
-    ("WAPI-19", "WAPI-27"),
-    _AGENT,
+    ("WAPI-19", "WAPI-27", "WAPI-54"),
+    AGENT_HINT,
     "A field that a message of the Workload API must have is missing.",
 )
-SVID = Reason("workload-response-svid", Kind.INVALID, ("WAPI-27", "WAPI-28", "WAPI-29"), _AGENT)
-BUNDLE = Reason("workload-response-bundle", Kind.INVALID, ("WAPI-30",), _AGENT)
-HINT = Reason("workload-response-hint", Kind.INVALID, ("WAPI-31", "WAPI-32"), _AGENT)
-_NO_SUCH_HINT = Reason(
+HINT: Final = Reason(
+    "workload-response-hint",
+    Kind.INVALID,
+    ("WAPI-31", "WAPI-32", "WAPI-45", "WAPI-60", "WAPI-78", "WAPI-79"),
+    AGENT_HINT,
+)
+_NO_SUCH_HINT: Final = Reason(
     "svid-hint",
     Kind.MISSING,
     ("WAPI-71",),
     "Give the hint to an entry of this workload, or ask for another one.",
     "No SVID of this workload has the hint that was asked for.",
 )
-
-_SCHEME = "spiffe://"
+_SCHEME: Final = "spiffe://"
 
 Value = TypeVar("Value")
 
@@ -54,55 +49,15 @@ class HintError(RefusedError):
     """No SVID of this workload has the hint that was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class X509Context:
-    """All that one message says: a snapshot, whose parts belong together.
-
-    It is also a fixed source for the helpers of `finial.sdk.tls`.
-
-    Args:
-        svids: With their keys and hints; at least one, the default identity first.
-        bundles: Of the SVIDs' trust domains, and of those that they are federated with.
-        crls: Revocation lists in DER.
-    """
-
-    svids: tuple[X509SVID, ...]
-    bundles: BundleSet
-    crls: tuple[bytes, ...] = ()
+class Hinted(Protocol):
+    """What an operator may have given a name to: any kind of SVID."""
 
     @property
-    def svid(self) -> X509SVID:
-        """The default identity. Clauses: WAPI-67."""
-        return self.svids[0]
-
-    def by_hint(self, hint: str) -> X509SVID:
-        """The SVID with this hint. Clauses: WAPI-69, WAPI-71.
-
-        Raises:
-            HintError: None has it.
-        """
-        return by_hint(hint)(self.svids)
-
-    def bundle_for(self, trust_domain: TrustDomain) -> Bundle | None:
-        """The bundle of exactly this trust domain, or None when there is no federation with it."""
-        return self.bundles.bundle_for(trust_domain)
+    def hint(self) -> str:
+        """The name; empty for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class X509Bundles:
-    """The bundles that a process without an SVID of its own verifies others with.
-
-    Args:
-        bundles: At least that of the agent's own trust domain.
-        crls: Revocation lists in DER.
-    """
-
-    bundles: BundleSet
-    crls: tuple[bytes, ...] = ()
-
-    def bundle_for(self, trust_domain: TrustDomain) -> Bundle | None:
-        """The bundle of exactly this trust domain, or None when there is no federation with it."""
-        return self.bundles.bundle_for(trust_domain)
+SVID = TypeVar("SVID", bound=Hinted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +83,7 @@ class by_hint:  # noqa: N801 - used like a function: pick=by_hint("internal")
     def __init__(self, hint: str) -> None:
         self._hint = hint
 
-    def __call__(self, svids: Iterable[X509SVID]) -> X509SVID:
+    def __call__(self, svids: Iterable[SVID]) -> SVID:
         """That SVID; HintError when there is none."""
         known: list[str] = []
         for svid in svids:
@@ -139,122 +94,53 @@ class by_hint:  # noqa: N801 - used like a function: pick=by_hint("internal")
         raise HintError.because(_NO_SUCH_HINT, message)
 
 
-def read_svids(message: pb.X509SVIDResponse) -> Answer[X509Context]:
-    """What FetchX509SVID sent. Clauses: WAPI-15..WAPI-17, WAPI-19, WAPI-27..WAPI-32.
+class Hints:
+    """The hints of one message: of equal ones the first holds. Clauses: WAPI-32, WAPI-78, WAPI-79.
 
-    Raises:
-        ResponseError: It breaks rules; `findings` lists them.
+    Args:
+        passed: Is told of the others.
     """
-    if not message.svids:
-        raise ResponseError.because(EMPTY, "the message holds no SVID", where="svids")
-    refused: list[Finding] = []
-    passed: list[Finding] = []
-    svids: list[X509SVID] = []
-    own: dict[TrustDomain, Bundle] = {}
-    for number, each in enumerate(message.svids):
-        where = f"svids[{number}]"
-        svid = _read_svid(each, where, refused)
-        if svid is None:
-            continue
-        bundle = _read_bundle(svid.id.trust_domain, each.bundle, f"{where}.bundle", passed)
-        held = own.setdefault(bundle.trust_domain, bundle)
-        if not bundle.x509_authorities:
-            refused.append(Finding(BUNDLE, "no authority in the bundle can be used", where))
-        elif not held.same_content(bundle):
-            refused.append(Finding(BUNDLE, f"a second, other bundle of {bundle.trust_domain}", where))
-        if svid.hint and any(svid.hint == other.hint for other in svids):
-            passed.append(Finding(HINT, f"a second SVID with the hint {shown(svid.hint)}", where))
-            continue
-        svids.append(svid)
-    if refused:
-        raise ResponseError([*refused, *passed])
-    bundles = BundleSet([*own.values(), *_read_map(message.federated_bundles, own, passed)])
-    return Answer(X509Context(tuple(svids), bundles, tuple(message.crl)), tuple(passed))
+
+    def __init__(self, passed: list[Finding]) -> None:
+        self._passed = passed
+        self._seen: set[str] = set()
+
+    def fresh(self, hint: str, where: str) -> bool:
+        """Whether an SVID with this hint is to be kept; one without a hint always is."""
+        if hint and hint in self._seen:
+            self._passed.append(Finding(HINT, f"a second SVID with the hint {shown(hint)}", where))
+            return False
+        self._seen.add(hint)
+        return True
 
 
-def read_bundles(message: pb.X509BundlesResponse) -> Answer[X509Bundles]:
-    """What FetchX509Bundles sent. Clauses: WAPI-15..WAPI-17, WAPI-19, WAPI-30.
+def filled(fields: Mapping[str, object], where: str, refused: list[Finding]) -> bool:
+    """Whether all mandatory fields have a value; those that have none are noted. Clauses: WAPI-19.
 
-    Raises:
-        ResponseError: It breaks rules; `findings` lists them.
+    Args:
+        fields: Values by their names.
+        where: In the message.
+        refused: Is told of those that are empty.
     """
-    if not message.bundles:
-        raise ResponseError.because(EMPTY, "the message holds no bundle", where="bundles")
-    passed: list[Finding] = []
-    bundles = BundleSet(_read_map(message.bundles, {}, passed))
-    if not bundles:
-        raise ResponseError(passed)
-    return Answer(X509Bundles(bundles, tuple(message.crl)), tuple(passed))
+    missing = [name for name, value in fields.items() if not value]
+    refused.extend(Finding(EMPTY, f"the field {name} is empty", where) for name in missing)
+    return not missing
 
 
-def _read_svid(message: pb.X509SVID, where: str, refused: list[Finding]) -> X509SVID | None:
-    mandatory = {
-        "spiffe_id": message.spiffe_id,
-        "x509_svid": message.x509_svid,
-        "x509_svid_key": message.x509_svid_key,
-        "bundle": message.bundle,
-    }
-    missing = [name for name, value in mandatory.items() if not value]
-    if missing:
-        refused.extend(Finding(EMPTY, f"the field {name} is empty", where) for name in missing)
+def domain_of(key: str, reason: Reason, passed: list[Finding]) -> TrustDomain | None:
+    """The trust domain whose ID is the key of a bundle; None, and a finding, when it is none.
+
+    Args:
+        key: Of a map of bundles.
+        reason: Of the finding.
+        passed: Is told.
+    """
+    where = f"bundle of {shown(key)}"
+    if not key.startswith(_SCHEME):
+        passed.append(Finding(reason, "the key is not the SPIFFE ID of a trust domain", where))
         return None
     try:
-        svid = X509SVID.from_der(message.x509_svid, message.x509_svid_key, hint=message.hint)
+        return TrustDomain.from_name_or_id(key)
     except RefusedError as error:
-        refused.extend(Finding(SVID, str(found), where) for found in error.findings)
+        passed.append(Finding(reason, error.message, where))
         return None
-    if svid.id.text != message.spiffe_id:
-        said = f"the SVID is of {svid.id}, and the message says {shown(message.spiffe_id)}"
-        refused.append(Finding(SVID, said, where))
-        return None
-    return svid
-
-
-def _read_map(
-    message: Mapping[str, bytes], own: Mapping[TrustDomain, Bundle], passed: list[Finding]
-) -> list[Bundle]:
-    found: list[Bundle] = []
-    for key, data in sorted(message.items()):
-        where = f"bundle of {shown(key)}"
-        if not key.startswith(_SCHEME):
-            passed.append(Finding(BUNDLE, "the key is not the SPIFFE ID of a trust domain", where))
-            continue
-        try:
-            trust_domain = TrustDomain.from_name_or_id(key)
-        except RefusedError as error:
-            passed.append(Finding(BUNDLE, error.message, where))
-            continue
-        if trust_domain in own:
-            passed.append(Finding(BUNDLE, "a federated bundle of the SVIDs' own trust domain", where))
-            continue
-        bundle = _read_bundle(trust_domain, data, where, passed)
-        # A domain without X.509 authorities is known, and nobody of it is trusted; garbage is not known.
-        if bundle.x509_authorities or not data:
-            found.append(bundle)
-    return found
-
-
-def _read_bundle(trust_domain: TrustDomain, data: bytes, where: str, passed: list[Finding]) -> Bundle:
-    def refuse(why: str) -> X509ParseError:
-        return X509ParseError.because(BUNDLE, why)
-
-    authorities: list[Certificate] = []
-    try:
-        for number, each in enumerate(der.split(data, refuse), 1):
-            authorities += _read_authority(each, f"{where}, certificate {number}", passed)
-    except X509ParseError as error:
-        # Where one certificate ends and the next begins is not known: nothing of it can be relied on.
-        passed.append(Finding(BUNDLE, f"not certificates in DER: {error.message}", where))
-        authorities = []
-    return Bundle(trust_domain=trust_domain, x509_authorities=tuple(authorities))
-
-
-def _read_authority(data: bytes, where: str, passed: list[Finding]) -> list[Certificate]:
-    try:
-        certificate = Certificate.parse(data)
-    except X509ParseError as error:
-        passed.append(Finding(BUNDLE, error.findings[0].message, where))
-        return []
-    faults = AUTHORITY.findings(certificate, Stage.PARSE)
-    passed.extend(Finding(BUNDLE, fault.message, where) for fault in faults)
-    return [] if faults else [certificate]

@@ -9,86 +9,35 @@ async with WorkloadClient() as client:
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Self
 
-from finial.rpc import Address, Channel, ClientCall, Method, RpcError, StatusCode, Tcp, Unix
+from finial.core.ids import SpiffeID
+from finial.core.jwtsvid import JWTSVID
+from finial.rpc import Address, Tcp, Unix
 from finial.runtime.chance import Chance, SystemChance
-from finial.runtime.clock import Clock, SystemClock, wait_at_most
-from finial.sdk import problems
+from finial.runtime.clock import Clock, SystemClock
 from finial.sdk.address import endpoint_address
-from finial.sdk.problems import Report, WorkloadAPIError, explained, tell
-from finial.sdk.response import Answer, ResponseError, X509Bundles, X509Context, read_bundles, read_svids
-from finial.sdk.stream import (
-    Accepted,
-    Action,
-    Deliver,
-    Dial,
-    Discard,
-    Ended,
-    Fail,
-    Rejected,
-    Started,
-    StreamMachine,
-    Wait,
-    Woken,
+from finial.sdk.calls import Calls, Question, Revoked, Updated
+from finial.sdk.problems import Report, explained, token_refused
+from finial.sdk.response import by_hint
+from finial.sdk.response_jwt import (
+    ValidatedJWT,
+    audiences_of,
+    read_jwt_bundles,
+    read_jwt_svids,
+    read_validated,
 )
+from finial.sdk.response_wit import WITIdentity, read_wit_bundles, read_wit_svids
+from finial.sdk.response_x509 import X509Bundles, X509Context, read_bundles, read_svids
+from finial.sdk.tokenbundles import JWTBundles, WITBundles
 from finial.wire.gen import workload as pb
 
-_log = logging.getLogger("finial.sdk")
-
-# spec: EP-08
-SECURITY_HEADER: Final = (("workload.spiffe.io", "true"),)
 ANSWER_TIME: Final = timedelta(seconds=10)
 
-Value = TypeVar("Value")
-Request = TypeVar("Request")
-Reply = TypeVar("Reply")
-
-
-@dataclass(frozen=True, slots=True)
-class Updated(Generic[Value]):
-    """There is something new; it replaces all that came before (WAPI-15..WAPI-17).
-
-    Args:
-        value: All that is so now.
-    """
-
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked:
-    """There is nothing any more, or not yet: what came before must not be used (WAPI-35, WAPI-39).
-
-    Args:
-        why: What the agent said.
-    """
-
-    why: WorkloadAPIError
-
-
-@dataclass(frozen=True, slots=True)
-class _Question(Generic[Request, Reply, Value]):
-    """One thing to ask for: the method, its empty request, and what its messages mean."""
-
-    method: Method[Request, Reply]
-    request: Request
-    read: Callable[[Reply], Answer[Value]]
-
-
-def _svids() -> _Question[pb.X509SVIDRequest, pb.X509SVIDResponse, X509Context]:
-    return _Question(pb.SpiffeWorkloadAPI.FetchX509SVID, pb.X509SVIDRequest(), read_svids)
-
-
-def _bundles() -> _Question[pb.X509BundlesRequest, pb.X509BundlesResponse, X509Bundles]:
-    return _Question(pb.SpiffeWorkloadAPI.FetchX509Bundles, pb.X509BundlesRequest(), read_bundles)
+_API = pb.SpiffeWorkloadAPI
 
 
 class WorkloadClient:
@@ -97,6 +46,8 @@ class WorkloadClient:
         async with WorkloadClient("unix:///run/finial/agent.sock") as client:
             context = await client.fetch_x509_context()
             print(context.svid.id, context.svid.expires_at)
+            token = await client.fetch_jwt_svid("reports")
+            print(token.id, token.expires_at)
 
     Args:
         address: `unix:///absolute/path.sock` or `tcp://<IP address>:<port>`; None takes it from
@@ -116,10 +67,9 @@ class WorkloadClient:
         chance: Chance | None = None,
     ) -> None:
         self.address: Address = address if isinstance(address, Unix | Tcp) else endpoint_address(address)
-        self._clock = clock or SystemClock()
-        self._chance = chance or SystemChance()
-        self._channel = Channel(self.address)
-        self._closing = asyncio.Event()
+        self._calls = Calls(self.address, clock=clock or SystemClock(), chance=chance or SystemChance())
+
+    # X.509-SVIDs.
 
     async def fetch_x509_context(self, *, wait: timedelta = ANSWER_TIME) -> X509Context:
         """This process's SVIDs and bundles, asked for once.
@@ -132,11 +82,11 @@ class WorkloadClient:
                 next step.
             ResponseError: The answer breaks rules.
         """
-        return await self._once(_svids(), wait)
+        return await self._calls.once(_x509_svids(), wait)
 
     async def fetch_x509_bundles(self, *, wait: timedelta = ANSWER_TIME) -> X509Bundles:
         """The bundles to verify others with, asked for once; raises as `fetch_x509_context`."""
-        return await self._once(_bundles(), wait)
+        return await self._calls.once(_x509_bundles(), wait)
 
     def watch_x509(
         self, *, report: Report | None = None
@@ -149,18 +99,134 @@ class WorkloadClient:
         Raises:
             WorkloadAPIError: While iterating: asking again would not help.
         """
-        return self._watch(_svids(), report)
+        return self._calls.watch(_x509_svids(), report)
 
     def watch_x509_bundles(
         self, *, report: Report | None = None
     ) -> AsyncGenerator[Updated[X509Bundles] | Revoked, None]:
         """The bundles to verify others with, and every change of them; otherwise as `watch_x509`."""
-        return self._watch(_bundles(), report)
+        return self._calls.watch(_x509_bundles(), report)
+
+    # JWT-SVIDs.
+
+    async def fetch_jwt_svids(
+        self, *audience: str, spiffe_id: SpiffeID | str | None = None, wait: timedelta = ANSWER_TIME
+    ) -> tuple[JWTSVID, ...]:
+        """A token for each identity of this process, to be shown to the services that are named.
+
+        The agent keeps tokens and renews them in time, so nothing is kept here: ask again for each use, or
+        when half of the token's life is over.
+
+        Args:
+            audience: Whom the token is for, by the names that they validate it with; one is the rule, since
+                each that is named can show the token to the others.
+            spiffe_id: The one identity that is wanted. Clauses: WAPI-41
+            wait: For the answer, connecting included.
+
+        Raises:
+            WorkloadAPIError: As `fetch_x509_context`; or no audience is named.
+            SpiffeIDError: The identity that is wanted is none.
+            ResponseError: The answer breaks rules.
+        """
+        return await self._calls.once(_jwt_svids(audience, _id_of(spiffe_id)), wait)
+
+    async def fetch_jwt_svid(
+        self,
+        *audience: str,
+        spiffe_id: SpiffeID | str | None = None,
+        hint: str | None = None,
+        wait: timedelta = ANSWER_TIME,
+    ) -> JWTSVID:
+        """The first token of `fetch_jwt_svids`, or the first with a hint; raises as that.
+
+        Args:
+            audience: Whom the token is for.
+            spiffe_id: The one identity that is wanted.
+            hint: What the entry says. Clauses: WAPI-71
+            wait: For the answer, connecting included.
+
+        Raises:
+            HintError: No token has this hint.
+        """
+        svids = await self.fetch_jwt_svids(*audience, spiffe_id=spiffe_id, wait=wait)
+        return svids[0] if hint is None else by_hint(hint)(svids)
+
+    async def validate_jwt_svid(
+        self, token: str, audience: str, *, wait: timedelta = ANSWER_TIME
+    ) -> ValidatedJWT:
+        """Have the agent validate a token that somebody has shown. Clauses: WAPI-74.
+
+        This is the first choice: the agent's bundles are the newest, and its rules are those of this host.
+        Where a call for each token is too much, `JWTSource.validate` does it here.
+
+        Args:
+            token: As it was shown, without `Bearer`.
+            audience: The name that this service goes by.
+            wait: For the answer, connecting included.
+
+        Raises:
+            WorkloadAPIError: The token proves nothing (`reason.kind` is UNTRUSTED), or the agent cannot be
+                asked.
+            ResponseError: The answer breaks rules.
+        """
+        return await self._calls.once(_validation(token, audience), wait)
+
+    async def fetch_jwt_bundles(self, *, wait: timedelta = ANSWER_TIME) -> JWTBundles:
+        """The keys to validate the tokens of others with; raises as `fetch_x509_context`."""
+        return await self._calls.once(_jwt_bundles(), wait)
+
+    def watch_jwt_bundles(
+        self, *, report: Report | None = None
+    ) -> AsyncGenerator[Updated[JWTBundles] | Revoked, None]:
+        """The keys to validate the tokens of others with, and every change; otherwise as `watch_x509`."""
+        return self._calls.watch(_jwt_bundles(), report)
+
+    # WIT-SVIDs, which are incubating. An agent without them is asked once. spec: WAPI-56
+
+    async def fetch_wit_svids(
+        self, *, spiffe_id: SpiffeID | str | None = None, wait: timedelta = ANSWER_TIME
+    ) -> tuple[WITIdentity, ...]:
+        """A token and its key for each identity of this process; incubating.
+
+        Args:
+            spiffe_id: The one identity that is wanted. Clauses: WAPI-57
+            wait: For the answer, connecting included.
+
+        Raises:
+            WorkloadAPIError: As `fetch_x509_context`; the agent may not offer them.
+            SpiffeIDError: The identity that is wanted is none.
+            ResponseError: The answer breaks rules.
+        """
+        return await self._calls.once(_wit_svids(_id_of(spiffe_id)), wait)
+
+    def watch_wit(
+        self, *, spiffe_id: SpiffeID | str | None = None, report: Report | None = None
+    ) -> AsyncGenerator[Updated[tuple[WITIdentity, ...]] | Revoked, None]:
+        """A token and its key for each identity of this process, and every change; incubating.
+
+        Args:
+            spiffe_id: The one identity that is wanted.
+            report: Told of each problem, beside the log.
+
+        Raises:
+            WorkloadAPIError: While iterating: asking again would not help.
+            SpiffeIDError: The identity that is wanted is none.
+        """
+        return self._calls.watch(_wit_svids(_id_of(spiffe_id)), report)
+
+    async def fetch_wit_bundles(self, *, wait: timedelta = ANSWER_TIME) -> WITBundles:
+        """The keys to validate the WIT-SVIDs of others with; raises as `fetch_wit_svids`."""
+        return await self._calls.once(_wit_bundles(), wait)
+
+    def watch_wit_bundles(
+        self, *, report: Report | None = None
+    ) -> AsyncGenerator[Updated[WITBundles] | Revoked, None]:
+        """The keys to validate the WIT-SVIDs of others with, and every change; otherwise as `watch_wit`."""
+        return self._calls.watch(_wit_bundles(), report)
 
     async def close(self) -> None:
         """End every watch and the connection."""
-        self._closing.set()
-        await self._channel.close()
+        await self._calls.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,88 +236,55 @@ class WorkloadClient:
     ) -> None:
         await self.close()
 
-    async def _once(self, question: _Question[Request, Reply, Value], wait: timedelta) -> Value:
-        if self._closing.is_set():
-            raise WorkloadAPIError(problems.CLOSED, "the client of the Workload API is closed")
-        try:
-            async with self._channel.call(question.method, timeout=wait, metadata=SECURITY_HEADER) as call:
-                await _ask(call, question.request)
-                reply = await call.receive()
-        except RpcError as error:
-            raise explained(error, self.address) from error
-        if reply is None:
-            message = f"the Workload API at {self.address} ended the stream without a message"
-            raise WorkloadAPIError(problems.FAILED, message, subject=str(self.address))
-        answer = question.read(reply)
-        self._warn(answer, None)
-        return answer.value
 
-    async def _watch(
-        self, question: _Question[Request, Reply, Value], report: Report | None
-    ) -> AsyncGenerator[Updated[Value] | Revoked, None]:
-        machine = StreamMachine(self._chance)
-        action = machine.on(Started(), self._clock.monotonic())
-        failure = RpcError(StatusCode.CANCELLED, "the stream has not begun")
-        while not self._closing.is_set():
-            match action:
-                case Dial():
-                    try:
-                        stream = self._messages(machine, question, report)
-                        async with aclosing(stream):
-                            async for value in stream:
-                                yield Updated(value)
-                        failure = RpcError(StatusCode.UNAVAILABLE, "the server ended the stream")
-                    except RpcError as error:
-                        failure = error
-                    action = machine.on(Ended(failure.code), self._clock.monotonic())
-                    if not self._closing.is_set():
-                        self._tell(action, failure, report)
-                case Wait(duration, revoke):
-                    if revoke:
-                        yield Revoked(explained(failure, self.address))
-                    await wait_at_most(self._clock, self._closing, duration)
-                    action = machine.on(Woken(), self._clock.monotonic())
-                case _:
-                    raise explained(failure, self.address)
-
-    async def _messages(
-        self, machine: StreamMachine, question: _Question[Request, Reply, Value], report: Report | None
-    ) -> AsyncGenerator[Value, None]:
-        """What the good messages of one stream say, until it ends; RpcError for any end but OK."""
-        async with self._channel.call(question.method, metadata=SECURITY_HEADER) as call:
-            await _ask(call, question.request)
-            async for reply in call:
-                try:
-                    answer = question.read(reply)
-                except ResponseError as refused:
-                    action = machine.on(Rejected(), self._clock.monotonic())
-                    assert isinstance(action, Discard)
-                    _log.warning("a message of the Workload API was discarded: %s", refused)
-                    tell(report, refused)
-                    continue
-                action = machine.on(Accepted(), self._clock.monotonic())
-                assert isinstance(action, Deliver)
-                self._warn(answer, report)
-                yield answer.value
-
-    def _tell(self, action: Action, failure: RpcError, report: Report | None) -> None:
-        problem = explained(failure, self.address)
-        match action:
-            case Wait(duration):
-                _log.warning("%s; asking again in %.1f s", problem, duration.total_seconds())
-            case Fail():
-                _log.error("%s; not asking again. %s", problem, problem.reason.hint)
-            case _:
-                _log.info("%s; asking again", problem)
-        tell(report, problem)
-
-    def _warn(self, answer: Answer[Value], report: Report | None) -> None:
-        if answer.passed_over:
-            partly = ResponseError(answer.passed_over)
-            _log.warning("a part of a message of the Workload API was passed over: %s", partly)
-            tell(report, partly)
+def _id_of(wanted: SpiffeID | str | None) -> SpiffeID | None:
+    return SpiffeID(wanted) if isinstance(wanted, str) else wanted
 
 
-async def _ask(call: ClientCall[Request, Reply], request: Request) -> None:
-    await call.send(request)
-    await call.half_close()
+def _x509_svids() -> Question[pb.X509SVIDRequest, pb.X509SVIDResponse, X509Context]:
+    return Question(_API.FetchX509SVID, pb.X509SVIDRequest(), read_svids)
+
+
+def _x509_bundles() -> Question[pb.X509BundlesRequest, pb.X509BundlesResponse, X509Bundles]:
+    return Question(_API.FetchX509Bundles, pb.X509BundlesRequest(), read_bundles)
+
+
+def _jwt_svids(
+    audience: tuple[str, ...], wanted: SpiffeID | None
+) -> Question[pb.JWTSVIDRequest, pb.JWTSVIDResponse, tuple[JWTSVID, ...]]:
+    named = audiences_of(audience)
+    request = pb.JWTSVIDRequest(audience=named, spiffe_id=wanted.text if wanted else "")
+    return Question(
+        _API.FetchJWTSVID,
+        request,
+        lambda reply: read_jwt_svids(reply, named, wanted),
+        lambda error, address: explained(error, address, wanted),
+    )
+
+
+def _validation(
+    token: str, audience: str
+) -> Question[pb.ValidateJWTSVIDRequest, pb.ValidateJWTSVIDResponse, ValidatedJWT]:
+    (name,) = audiences_of((audience,))
+    request = pb.ValidateJWTSVIDRequest(audience=name, svid=token)
+    return Question(_API.ValidateJWTSVID, request, lambda reply: read_validated(reply, name), token_refused)
+
+
+def _jwt_bundles() -> Question[pb.JWTBundlesRequest, pb.JWTBundlesResponse, JWTBundles]:
+    return Question(_API.FetchJWTBundles, pb.JWTBundlesRequest(), read_jwt_bundles)
+
+
+def _wit_svids(
+    wanted: SpiffeID | None,
+) -> Question[pb.WITSVIDRequest, pb.WITSVIDResponse, tuple[WITIdentity, ...]]:
+    request = pb.WITSVIDRequest(spiffe_id=wanted.text if wanted else "")
+    return Question(
+        _API.FetchWITSVID,
+        request,
+        lambda reply: read_wit_svids(reply, wanted),
+        lambda error, address: explained(error, address, wanted),
+    )
+
+
+def _wit_bundles() -> Question[pb.WITBundlesRequest, pb.WITBundlesResponse, WITBundles]:
+    return Question(_API.FetchWITBundles, pb.WITBundlesRequest(), read_wit_bundles)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from finial.core.endpoint import AddressError
 from finial.rpc import Tcp, Unix
-from finial.sdk.address import AddressError, endpoint_address, parse_address
+from finial.sdk.address import endpoint_address, parse_address
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from finial.core.ids import TrustDomain
 from finial.core.x509svid import X509SVID
-from finial.sdk.response import HintError, ResponseError, X509Bundles, X509Context, read_bundles, read_svids
+from finial.sdk.response import HintError, ResponseError
+from finial.sdk.response_x509 import X509Bundles, X509Context, read_bundles, read_svids
 from finial.wire.gen import workload as pb
 from support import forge
 from support.fake_workload import ROOT_A, ROOT_B, fresh_leaf, one_svid, svids

@@ -13,12 +13,12 @@ from finial import sdk
 from finial.sdk import tls, workload
 
 # What an example may use beside the SDK: modules, and what it says the application has.
-SURROUNDINGS = {"asyncio", "http", "source", "client", "serve", "reader", "writer", "server"}
+SURROUNDINGS = {"asyncio", "http", "source", "client", "serve", "shown", "reader", "writer", "server"}
 
 
 @pytest.mark.parametrize(
     "where",
-    [sdk, workload, tls, sdk.WorkloadClient, sdk.X509Source, sdk.client_context],
+    [sdk, workload, tls, sdk.WorkloadClient, sdk.X509Source, sdk.JWTSource, sdk.client_context],
     ids=lambda where: str(where.__name__),
 )
 def test_examples_use_what_the_sdk_exports(where: ModuleType | type) -> None:

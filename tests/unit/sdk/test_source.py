@@ -234,7 +234,7 @@ def test_a_picker_or_a_callback_that_breaks_ends_nothing(caplog: pytest.LogCaptu
 
     run(main())
     assert "the function that picks an SVID failed" in caplog.text
-    assert "a callback of an X509Source failed" in caplog.text
+    assert "a callback of X509Source failed" in caplog.text
 
 
 def test_tls_follows_a_source() -> None:
