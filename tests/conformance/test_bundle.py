@@ -1,4 +1,4 @@
-"""The trust domain and bundle standard, as far as a bundle with X.509 authorities can prove it."""
+"""The trust domain and bundle standard: the document, what it proves, and what it does not."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from finial.core.bundle_doc import ReadBundle, read_bundle, write_bundle
 from finial.core.errors import BundleError, X509VerifyError
 from finial.core.ids import TrustDomain
 from finial.core.x509path import verify_x509
-from support import forge
+from support import forge, tokens
 
 OLD, NEW = forge.root("old"), forge.root("new")
+JWT, WIT = tokens.authority("jwt")[0], tokens.authority("wit")[0]
+OTHER = replace(WIT, key_id="jwt")
 
 
 def entry(made: forge.Made = OLD, **changes: object) -> dict[str, object]:
@@ -59,6 +61,12 @@ def test_an_authority_key_of_two_domains_is_reported() -> None:
     assert "a.test" in finding.message
     assert "b.test" in finding.message
     assert forge.bundles(a=[OLD, NEW], b=forge.root("other", forge.B)).shared_authorities() == ()
+    signs_tokens = Bundle(trust_domain=forge.B, wit_authorities=(replace(WIT, key_id="another"),))
+    for other in (
+        Bundle(trust_domain=forge.A, jwt_authorities=(WIT,)),
+        Bundle(trust_domain=forge.A, wit_authorities=(WIT,)),
+    ):
+        assert len(BundleSet([other, signs_tokens]).shared_authorities()) == 1
 
 
 @pytest.mark.spec("BUNDLE-04", "BUNDLE-05")
@@ -69,10 +77,12 @@ def test_a_bundle_never_goes_without_its_name() -> None:
     assert next(iter(fields(Bundle))).name == "trust_domain"
 
 
-@pytest.mark.spec("BUNDLE-09", "BUNDLE-19", "BUNDLE-22", "BUNDLE-27", "BUNDLE-29")
+@pytest.mark.spec("BUNDLE-09", "BUNDLE-19", "BUNDLE-22", "BUNDLE-24", "BUNDLE-27", "BUNDLE-29")
 def test_what_is_published_is_a_jwk_set() -> None:
-    document = json.loads(write_bundle(forge.bundle(forge.A, OLD, NEW)))
-    assert [(key["use"], key["kty"]) for key in document["keys"]] == [("x509-svid", "EC")] * 2
+    bundle = replace(forge.bundle(forge.A, OLD, NEW), jwt_authorities=(JWT,), wit_authorities=(WIT,))
+    document = json.loads(write_bundle(bundle))
+    uses = ["x509-svid", "x509-svid", "jwt-svid", "wit-svid"]
+    assert [(key["use"], key["kty"]) for key in document["keys"]] == [(use, "EC") for use in uses]
     assert json.loads(write_bundle(Bundle(trust_domain=forge.A))) == {"keys": []}
 
 
@@ -150,12 +160,45 @@ def test_an_unknown_entry_is_passed_over_alone() -> None:
     assert found.broken == ()
 
 
-@pytest.mark.spec("X509-49", "BUNDLE-21")
-def test_token_keys_are_known_but_no_roots() -> None:
-    found = read(entry(use="jwt-svid", kid="1"), entry(use="wit-svid", kid="2"), entry(NEW))
+@pytest.mark.spec("X509-49", "BUNDLE-21", "JWT-36", "WIT-47")
+def test_every_key_serves_its_own_use_alone() -> None:
+    # The parameters and the certificate are those of one key; what it is for, the use says.
+    (root,) = json.loads(write_bundle(forge.bundle(forge.A, OLD)))["keys"]
+    found = read({**root, "use": "jwt-svid", "kid": "1"}, {**root, "use": "wit-svid", "kid": "2"}, entry(NEW))
     assert found.bundle.x509_authorities == (NEW.certificate,)
-    assert [finding.where for finding in found.unread] == ["keys[0]", "keys[1]"]
-    assert found.skipped == ()
+    assert [each.key_id for each in found.bundle.jwt_authorities] == ["1"]
+    assert [each.key_id for each in found.bundle.wit_authorities] == ["2"]
+    assert (found.skipped, found.broken) == ((), ())
+
+
+@pytest.mark.spec("JWT-33", "JWT-34", "JWT-35", "WIT-43", "WIT-44", "WIT-45", "BUNDLE-25", "BUNDLE-26")
+@pytest.mark.parametrize(("kind", "parameters"), [("ec-p384", {"crv", "x", "y"}), ("rsa-2048", {"n", "e"})])
+def test_keys_for_tokens_have_a_key_id_and_nothing_private(kind: str, parameters: set[str]) -> None:
+    keys = [tokens.authority(kid, kind)[0] for kid in ("j1", "j2", "w")]
+    bundle = Bundle(trust_domain=forge.A, jwt_authorities=tuple(keys[:2]), wit_authorities=(keys[2],))
+    entries = json.loads(write_bundle(bundle))["keys"]
+    assert [(each["use"], each["kid"]) for each in entries] == [
+        ("jwt-svid", "j1"),
+        ("jwt-svid", "j2"),
+        ("wit-svid", "w"),
+    ]
+    assert {frozenset(each) for each in entries} == {frozenset(parameters | {"use", "kid", "kty"})}
+
+
+@pytest.mark.spec("JWT-35", "WIT-46")
+def test_no_key_id_is_published_twice() -> None:
+    for keys in ({"jwt_authorities": (JWT, OTHER)}, {"jwt_authorities": (JWT,), "wit_authorities": (OTHER,)}):
+        with pytest.raises(BundleError):
+            Bundle(trust_domain=forge.A, **keys)
+
+
+@pytest.mark.spec("BUNDLE-14", "BUNDLE-22")
+def test_keys_for_tokens_count_as_content() -> None:
+    bundle = forge.bundle(forge.A, OLD)
+    for keys in ({"jwt_authorities": (JWT,)}, {"wit_authorities": (WIT,)}):
+        more = replace(bundle, **keys)  # type: ignore[arg-type]
+        assert not bundle.same_content(more)
+        assert read_bundle(forge.A, write_bundle(more)).bundle == more
 
 
 @pytest.mark.spec("X509-50")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finial.core.reasons import CATALOGUE
-from finial.core.rules import bundle, spiffe_id, x509
+from finial.core.rules import broker, bundle, federation, jwt, spiffe_id, wit, wpt, x509
 from finial.core.rules.engine import Table
 from support.clauses import citations, citations_in, complaints, read_table, read_tables
 
@@ -16,9 +16,28 @@ TABLES: tuple[Table[Any], ...] = (
     x509.AUTHORITY,
     x509.INTERMEDIATE,
     x509.PATH,
+    jwt.HEADER,
+    jwt.CLAIMS,
+    jwt.PRESENTED,
+    wit.HEADER,
+    wit.CLAIMS,
+    wit.CONFIRMATION,
+    wit.PRESENTED,
+    wpt.HEADER,
+    wpt.CLAIMS,
+    wpt.PRESENTED,
     bundle.DOCUMENT,
     bundle.HINT,
     bundle.ENTRY,
+    bundle.X509_ENTRY,
+    bundle.TOKEN_ENTRY,
+    bundle.MAP,
+    federation.ENDPOINT_URL,
+    federation.RELATIONSHIP,
+    federation.REDIRECT,
+    federation.ANSWER,
+    broker.PROCESS,
+    broker.OBJECT,
 )
 PLANTED = """
 [ID-01]
@@ -79,6 +98,7 @@ def test_every_rule_carries_a_clause_or_guards_a_bound() -> None:
     assert kinds <= {"limit", "invalid", "untrusted"}
     assert {reason.id for reason in bare} == {
         "bundle-large",
+        "federation-url-long",
         "key-type",
         "key-weak",
         "x509-name-constraint-limit",

@@ -5,12 +5,23 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
-from finial.core.errors import FinialError, IssueError, MatchError, SpiffeIDError, X509VerifyError
+from finial.core.errors import (
+    FinialError,
+    IssueError,
+    MatchError,
+    SpiffeIDError,
+    TokenParseError,
+    TokenVerifyError,
+    X509VerifyError,
+)
 from finial.core.ids import SpiffeID, TrustDomain
+from finial.core.jwtsvid import JWTSVID, validate_jwt
 from finial.core.match import ExactID, MemberOf
+from finial.core.witsvid import WITSVID, validate_wit
+from finial.core.wpt import ProofScope
 from finial.core.x509_profile import CARequest, Issuer, Order, SVIDRequest, issue_root, issue_svid
 from finial.core.x509path import verify_x509
-from support import forge
+from support import forge, tokens
 
 UUID = "9eebccd2-12bf-40a6-b262-65fe0487d453"
 NAME_BYTES = set(b"abcdefghijklmnopqrstuvwxyz0123456789.-_")
@@ -284,6 +295,45 @@ def test_a_changed_id_or_key_breaks_the_signature() -> None:
         with pytest.raises(X509VerifyError) as caught:
             verify_x509([der], forge.bundles(a=root), now=forge.NOW)
         assert "x509-signature" in [finding.reason.id for finding in caught.value.findings]
+
+
+@pytest.mark.spec("ID-37", "ID-38")
+def test_a_changed_id_or_key_in_a_token_breaks_the_signature() -> None:
+    held = tokens.bundles(tokens.authority("k1")[0], wit=(tokens.authority("w1")[0],))
+    other = "spiffe://a.test/wep"
+    forged = transplanted(tokens.jwt(), tokens.jwt(sub=other))
+    with pytest.raises(TokenVerifyError) as caught:
+        validate_jwt(forged, held, [tokens.AUDIENCE], now=forge.NOW)
+    assert [finding.reason.id for finding in caught.value.findings] == ["token-signature"]
+    scope = ProofScope(tokens.TARGET)
+    for changed in (tokens.wit(sub=other), tokens.wit(cnf=tokens.confirmation("ec-p384"))):
+        forged = transplanted(tokens.wit(), changed)
+        with pytest.raises(TokenVerifyError) as caught:
+            validate_wit(forged, tokens.proof(forged), held, scope=scope, now=forge.NOW)
+        assert "token-signature" in [finding.reason.id for finding in caught.value.findings]
+
+
+def transplanted(token: str, other: str) -> str:
+    """The first token with the payload of the second."""
+    head, _, signature = token.split(".")
+    return f"{head}.{other.split('.')[1]}.{signature}"
+
+
+@pytest.mark.spec("ID-42")
+@pytest.mark.parametrize(
+    "token",
+    [
+        tokens.jwt(sub="web", iss="spiffe://a.test"),
+        tokens.jwt(sub=..., iss="spiffe://a.test/web"),
+        tokens.jwt(header={"typ": "at+jwt"}),
+        "v4.public.eyJzdWIiOiJzcGlmZmU6Ly9hLnRlc3Qvd2ViIn0",
+        "",
+    ],
+)
+def test_a_token_of_another_kind_is_no_svid(token: str) -> None:
+    for parse in (JWTSVID.parse, WITSVID.parse):
+        with pytest.raises(TokenParseError):
+            parse(token)
 
 
 @pytest.mark.spec("ID-40")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import pytest
@@ -14,9 +15,24 @@ from finial.rpc import Method, MethodKind, RpcError, Server, StatusCode, server_
 from finial.sdk import Updated, WorkloadAPIError, WorkloadClient
 from finial.sdk.stream import Accepted, Dial, Ended, Fail, Started, StreamMachine, Wait, Woken
 from finial.wire.gen import workload as pb
-from support import forge
+from support import forge, tokens
 from support.clock import FixedChance, ManualClock, settle
-from support.fake_workload import ROOT_A, FakeWorkloadAPI, fresh_leaf, one_svid, serving, svids
+from support.fake_workload import (
+    ROOT_A,
+    FakeWorkloadAPI,
+    Feed,
+    fresh_leaf,
+    jwt_keys,
+    jwts,
+    key_set,
+    one_jwt,
+    one_svid,
+    one_wit,
+    serving,
+    svids,
+    wit_keys,
+    wits,
+)
 from support.rpc import eventually, run, socket_path
 from support.watching import GOOD, watching
 
@@ -24,14 +40,37 @@ from support.watching import GOOD, watching
 @pytest.mark.spec("EP-08")
 def test_each_call_carries_the_security_header_once() -> None:
     async def main() -> None:
-        api = FakeWorkloadAPI([GOOD], [pb.X509BundlesResponse(bundles={"spiffe://a.test": ROOT_A.der})])
+        keys = key_set(tokens.authority()[0])
+        api = FakeWorkloadAPI(
+            [GOOD],
+            [pb.X509BundlesResponse(bundles={"spiffe://a.test": ROOT_A.der})],
+            jwt=jwts(one_jwt()),
+            validated=RpcError(StatusCode.INVALID_ARGUMENT, "no"),
+            jwt_bundles=Feed([jwt_keys(a=keys)]),
+            wits=Feed([wits(one_wit())]),
+            wit_bundles=Feed([wit_keys(a=keys)]),
+        )
         async with serving(api) as address, WorkloadClient(address) as client:
             await client.fetch_x509_context()
             await client.fetch_x509_bundles()
-            for events in (client.watch_x509(), client.watch_x509_bundles()):
+            await client.fetch_jwt_svid(tokens.AUDIENCE)
+            with pytest.raises(WorkloadAPIError):
+                await client.validate_jwt_svid(tokens.jwt(), tokens.AUDIENCE)
+            await client.fetch_jwt_bundles()
+            await client.fetch_wit_svids()
+            await client.fetch_wit_bundles()
+            watches: list[AsyncGenerator[object, None]] = [
+                client.watch_x509(),
+                client.watch_x509_bundles(),
+                client.watch_jwt_bundles(),
+                client.watch_wit(),
+                client.watch_wit_bundles(),
+            ]
+            for events in watches:
                 await anext(events)
                 await events.aclose()
-        assert len(api.seen) == 4
+        assert len({type(request) for request in api.asked}) == 7
+        assert len(api.seen) == 12
         for metadata in api.seen:
             assert [value for name, value in metadata if name == "workload.spiffe.io"] == ["true"]
 
@@ -110,7 +149,7 @@ def test_the_sample_machine_of_the_standard() -> None:
     assert machine.on(Ended(StatusCode.INVALID_ARGUMENT), 3.0) == Fail()
 
 
-@pytest.mark.spec("EP-04", "EP-35", "WAPI-56")
+@pytest.mark.spec("EP-04", "EP-35")
 def test_a_server_without_reflection_and_without_other_profiles_will_do() -> None:
     """The fake serves two calls of the Workload API and nothing else, by standard gRPC."""
 

@@ -45,6 +45,18 @@ FIELDS = {
     "X509SVID": {1: "spiffe_id", 2: "x509_svid", 3: "x509_svid_key", 4: "bundle", 5: "hint"},
     "X509BundlesRequest": {},
     "X509BundlesResponse": {1: "crl", 2: "bundles"},
+    "JWTSVIDRequest": {1: "audience", 2: "spiffe_id"},
+    "JWTSVIDResponse": {1: "svids"},
+    "JWTSVID": {1: "spiffe_id", 2: "svid", 3: "hint"},
+    "JWTBundlesRequest": {},
+    "JWTBundlesResponse": {1: "bundles"},
+    "ValidateJWTSVIDRequest": {1: "audience", 2: "svid"},
+    "ValidateJWTSVIDResponse": {1: "spiffe_id", 2: "claims"},
+    "WITSVIDRequest": {1: "spiffe_id"},
+    "WITSVIDResponse": {1: "svids"},
+    "WITSVID": {1: "spiffe_id", 2: "wit_svid", 3: "wit_svid_key", 4: "hint"},
+    "WITBundlesRequest": {},
+    "WITBundlesResponse": {1: "bundles"},
 }
 
 CLIENT = """
@@ -225,7 +237,6 @@ def test_the_served_descriptor_is_the_published_one() -> None:
 @on_agent
 async def test_calls_that_are_not_served_are_unimplemented(w: World, running: Agent) -> None:
     absent = [
-        "/SpiffeWorkloadAPI/FetchJWTSVID",
         "/SpiffeWorkloadAPI/FetchWITSVID",
         "/SpiffeWorkloadAPI/FetchWITBundles",
         "/SpiffeWorkloadAPI/Nothing",
