@@ -234,12 +234,7 @@ async def stream(
     own = channel or Channel(running.socket)
     try:
         async with own.call(method, metadata=metadata) as call:
-            request = (
-                workload.X509BundlesRequest()
-                if method is workload.SpiffeWorkloadAPI.FetchX509Bundles
-                else workload.X509SVIDRequest()
-            )
-            await call.send(request)
+            await call.send(method.decode_request(b""))
             await call.half_close()
             yield Stream(world, call)
     finally:

@@ -34,6 +34,8 @@ from finial.wire.registry import id_message
 from finial.wire.status import error_from
 from finial.wire.statuses import Denial, denied, ok, status
 from support.fake_push import FakePush
+from support.fake_tokens import FakeTokens
+from support.fake_wits import FakeWITs
 
 _Call = ServerCall[Any, Any]
 
@@ -102,6 +104,8 @@ class FakeServer:
         self.active = self.new_authority()
         self.published = [self.active]
         self.push = FakePush(self)
+        self.jwt = FakeTokens(self)
+        self.wit = FakeWITs(self)
 
     # What tests change.
 
@@ -168,6 +172,8 @@ class FakeServer:
             trust_domain=self.domain,
             x509_authorities=tuple(each.certificate for each in self.published),
             tainted=frozenset(self.tainted),
+            jwt_authorities=tuple(self.jwt.published),
+            wit_authorities=tuple(self.wit.published),
             sequence=self.sequence,
         )
 
@@ -235,6 +241,8 @@ class FakeServer:
             unary(bundle_pb.Bundle.GetBundle, self.get_bundle),
             unary(bundle_pb.Bundle.GetFederatedBundle, self.get_federated_bundle),
             unary(svid_pb.SVID.BatchNewX509SVID, self.batch_new),
+            unary(svid_pb.SVID.NewJWTSVID, self.jwt.new_jwt),
+            unary(svid_pb.SVID.BatchNewWITSVID, self.wit.batch_new),
         ]
 
     async def _enter(self, call: _Call) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from finial.agent.api.workload import WorkloadAPI
+from finial.agent.api.workload import X509Profile
+from finial.agent.api.workload_stream import Reception
 from finial.agent.attest import WorkloadAttestation
 from finial.agent.book import AuthorizedEntry, Book
 from finial.agent.cache import Cache
@@ -79,7 +80,7 @@ class Desk:
         own = channel or Channel(self.socket)
         try:
             async with own.call(method, metadata=metadata) as call:
-                await call.send(pb.X509SVIDRequest() if method is SVIDS else pb.X509BundlesRequest())
+                await call.send(method.decode_request(b""))
                 await call.half_close()
                 yield Stream(self.world, call)
         finally:
@@ -102,11 +103,12 @@ async def desk() -> AsyncIterator[Desk]:
         cache.synced.set()
         attestor = Says("me")
         attestation = WorkloadAttestation({"test": attestor})
-        api = WorkloadAPI(cache, attestation, clock=w.clock)
-        async with Server(api.routes()) as server:
+        reception = Reception(cache, attestation, clock=w.clock)
+        async with Server(X509Profile(reception, cache).routes()) as server:
             socket = Unix(str(w.folder / "s"))
             await server.listen(socket)
             made = Desk(w.clock, cache, attestor, socket, w.server, w, stack)
             made.enter(made.entry())
             yield made
             await stack.aclose()
+        attestation.close()

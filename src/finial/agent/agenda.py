@@ -6,22 +6,41 @@ that is changed meanwhile is due again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Protocol
 
 from finial.agent.entry import AuthorizedEntry
-from finial.agent.holdings import Held
 from finial.agent.schedule import AT_ONCE, Schedule
-from finial.core.x509cert import Certificate
 
 _FIRST_RETRY = timedelta(seconds=1)
 _LAST_RETRY = timedelta(seconds=60)
 # With renewals goes what falls due soon after: they would come one by one else.
 _TOGETHER = timedelta(milliseconds=500)
 
-Tainted = frozenset[Certificate]
+Tainted = frozenset[Hashable]
+
+
+class Dated(Protocol):
+    """An SVID that is held, of whatever kind."""
+
+    @property
+    def revision(self) -> int:
+        """Of the entry when it was signed."""
+
+    @property
+    def authority(self) -> Hashable:
+        """What it rests on."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it ends."""
+
+    @property
+    def renew_at(self) -> datetime:
+        """When to have it signed anew."""
 
 
 class Urgency(IntEnum):
@@ -56,7 +75,7 @@ class Agenda:
         self._demanded: set[str] = set()
         self._taken: dict[str, _Taken] = {}
 
-    def plan(self, entry: AuthorizedEntry, held: Held | None, tainted: Tainted) -> None:
+    def plan(self, entry: AuthorizedEntry, held: Dated | None, tainted: Tainted) -> None:
         """Enter when an entry falls due, from what is known of it now.
 
         Args:

@@ -13,17 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from finial.agent import figures
-from finial.agent.api.workload import WorkloadAPI
+from finial.agent.api.workload import X509Profile
+from finial.agent.api.workload_jwt import JWTProfile
+from finial.agent.api.workload_stream import Reception
+from finial.agent.api.workload_wit import WITProfile
 from finial.agent.attest import WorkloadAttestation
 from finial.agent.attest_node import JOIN_TOKEN, Proof, TokenSource
 from finial.agent.book import Book
 from finial.agent.bootstrap import Start, believe, look_around
 from finial.agent.cache import Cache
+from finial.agent.calm import Calm
 from finial.agent.config import AgentSettings
 from finial.agent.descriptors import callers_for, raise_limit
 from finial.agent.disk import FOLDER, Disk
 from finial.agent.feed import Feed
 from finial.agent.intake import Intake
+from finial.agent.jwt import JWTSupply
+from finial.agent.jwt_call import JWTCall
+from finial.agent.jwt_renewal import JWTRenewal
+from finial.agent.jwt_tries import JWTTries
 from finial.agent.link import Link
 from finial.agent.node import Node
 from finial.agent.polling import Polling
@@ -32,6 +40,7 @@ from finial.agent.pushed import Pushed
 from finial.agent.report import Reporter
 from finial.agent.signing import Signer
 from finial.agent.sync import Sync
+from finial.agent.wit import WITSigner
 from finial.core.bundle import Bundle
 from finial.core.ids import SpiffeID
 from finial.plugin.catalog import Group, PluginContext, load, load_all
@@ -51,6 +60,7 @@ from finial.wire.status import error_from
 
 _log = logging.getLogger("finial.agent")
 
+_LARGEST_REQUEST = 64 << 10  # a token to be judged has 32 KiB at most; a stream keeps its request for days
 _SOCKET_MODE = 0o777  # any user's process may ask who it is
 _UNIX = "unix"
 
@@ -127,16 +137,25 @@ class _Agent:
         self.signer = Signer(
             self.node, self.cache, self.sync, clock=clock, chance=chance, progress=self.progress
         )
+        self.jwts = self._jwts(clock, chance)
+        calm = Calm(self.link, clock=clock, chance=chance)
+        wits = WITSigner(self.node, self.cache, self.sync, calm, clock=clock, chance=chance)
+        self.wits = wits if settings.incubating_wit_svid else None
         proc = Path(os.environ.get("HOST_PROC") or "/proc")
-        attestation = WorkloadAttestation(_workload_attestors(settings, context), proc=proc)
+        self.attestation = WorkloadAttestation(_workload_attestors(settings, context), proc=proc)
         self.health = HealthState({WHOLE: False, workload.SpiffeWorkloadAPI.name: False})
+        reception = Reception(self.cache, self.attestation, clock=clock)
+        claims = settings.allowed_foreign_jwt_claims
         routes = [
-            *WorkloadAPI(self.cache, attestation, clock=clock).routes(),
+            *X509Profile(reception, self.cache).routes(),
+            *JWTProfile(reception, self.cache, self.jwts, clock=clock, foreign_claims=claims).routes(),
+            *(WITProfile(reception, self.cache).routes() if self.wits else ()),
             *health_routes(self.health),
         ]
         connections = min(settings.limits_max_connections, callers_for(raise_limit()))
         limits = replace(
             LOCAL,
+            max_receive_bytes=_LARGEST_REQUEST,
             max_connections=connections,
             max_handshakes=connections,  # without TLS a silent caller costs no more than one that speaks
             max_concurrent_streams=settings.limits_max_concurrent_streams,
@@ -155,11 +174,19 @@ class _Agent:
     def _sync(self, interval: timedelta, clock: Clock, chance: Chance) -> Sync:
         intake = Intake(self.node, self.cache, clock=clock)
         pushed = Pushed(intake, clock=clock, mismatches=figures.mismatches(self.figures))
-        figures.describe(self.figures, book=self.cache.book, intake=intake, pushed=pushed, clock=clock)
+        figures.describe(self.figures, cache=self.cache, intake=intake, pushed=pushed, clock=clock)
         reporter = Reporter(self.node, self.cache.book, self.progress, clock=clock)
         feed = Feed(self.link, pushed, reporter, clock=clock, chance=chance)
         polling = Polling(intake)
         return Sync(self.node, feed, polling, intake=intake, clock=clock, chance=chance, interval=interval)
+
+    def _jwts(self, clock: Clock, chance: Chance) -> JWTSupply:
+        call = JWTCall(self.node, self.cache, self.sync, clock=clock)
+        calm = Calm(self.link, clock=clock, chance=chance)
+        tries = JWTTries(call, self.cache, calm, clock=clock, chance=chance)
+        renewal = JWTRenewal(tries, self.cache, clock=clock)
+        hits, misses = figures.fetched_jwts(self.figures)
+        return JWTSupply(tries, renewal, clock=clock, hits=hits, misses=misses)
 
     async def run(self, start: Start, stop: asyncio.Event, ready: Callable[[Running], None]) -> None:
         files.folder(Path(self.socket.path).parent, FOLDER)
@@ -171,6 +198,7 @@ class _Agent:
         finally:
             self.health.stop()
             await self.server.stop(self.grace)
+            self.attestation.close()
             await self.link.close()
 
     @asynccontextmanager
@@ -196,7 +224,8 @@ class _Agent:
         ready(Running(agent_id, self.socket, self.cache.synced))
         _log.info("agent ready", extra=fields(id=agent_id, socket=self.socket.path))
         services = [
-            self.node.keep(), self.sync.run(), self.signer.run(), self.cache.keep(), self._tell_health()
+            self.node.keep(), self.sync.run(), self.signer.run(), self.jwts.run(), self.cache.keep(),
+            self._tell_health(), *([self.wits.run()] if self.wits else []),
         ]  # fmt: skip
         await run_until(stop, services)
 

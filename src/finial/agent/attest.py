@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from finial.core.errors import FinialError, Kind, Reason
 from finial.core.selectors import Selector
@@ -27,6 +28,8 @@ from finial.runtime.peer import PeerProcess
 
 _log = logging.getLogger("finial.agent")
 
+MOST_IDLE: Final = 64
+"""Connections whose handles are kept though no call of theirs is open."""
 _PROC = Path("/proc")
 _DEADLINE = timedelta(seconds=30)
 _FAILED = Reason("workload-attestation-failed", Kind.UNAVAILABLE)
@@ -55,6 +58,9 @@ class Caller:
 class WorkloadAttestation:
     """Asks all attestors about callers.
 
+    The handles of connections that have no call open are kept for a while: a workload that makes one call
+    after the other is compared with what it was, and looked up anew only when it is another.
+
     Args:
         attestors: By name, at least one.
         proc: Where process folders are.
@@ -63,11 +69,13 @@ class WorkloadAttestation:
     def __init__(self, attestors: Mapping[str, WorkloadAttestor], *, proc: Path = _PROC) -> None:
         self._attestors = attestors
         self._proc = proc
-        self._callers: dict[int, Caller] = {}  # by the identity of the connection's PeerProcess
+        # By the identity of the connection's PeerProcess, which is nobody else's as long as it is in here.
+        self._callers: dict[int, Caller] = {}
+        self._idle: dict[int, Caller] = {}  # those without a call, the one that has rested longest first
 
     @contextmanager
     def caller(self, peer: PeerProcess | None) -> Iterator[Caller]:
-        """The process behind a connection; its calls share one handle, which the last one closes.
+        """The process behind a connection, whose calls share one handle.
 
         Args:
             peer: Of the connection, which keeps it open.
@@ -77,17 +85,25 @@ class WorkloadAttestation:
         """
         if peer is None or peer.pid == 0:
             raise WorkloadAttestationError(_FAILED, "the caller is in a foreign pid namespace")
-        caller = self._callers.get(id(peer))
+        key = id(peer)
+        caller = self._callers.get(key)
         if caller is None:
-            caller = self._callers[id(peer)] = self._open(peer)
+            caller = self._callers[key] = self._open(peer)
         caller.calls += 1
+        self._idle.pop(key, None)
         try:
             yield caller
         finally:
             caller.calls -= 1
             if not caller.calls:
-                del self._callers[id(peer)]
-                os.close(caller.process.folder)
+                self._idle[key] = caller
+                if len(self._idle) > MOST_IDLE:
+                    self._part(next(iter(self._idle)))
+
+    def close(self) -> None:
+        """Close the handles of connections that have no call open."""
+        for key in list(self._idle):
+            self._part(key)
 
     async def selectors(self, caller: Caller) -> frozenset[Selector]:
         """What can be observed of a caller at this moment.
@@ -126,12 +142,20 @@ class WorkloadAttestation:
         answers = await asyncio.gather(*(_answer(each, process) for each in self._attestors.values()))
         return list(zip(names, answers, strict=True))
 
+    def _part(self, key: int) -> None:
+        """Forget a caller that has no call open."""
+        del self._idle[key]
+        os.close(self._callers.pop(key).process.folder)
+
     def _open(self, peer: PeerProcess) -> Caller:
         _check_alive(peer)
         try:
             folder = os.open(self._folder(peer), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
+                if self._idle:
+                    self.close()
+                    return self._open(peer)
                 raise WorkloadAttestationError(_FULL, "the agent has no file descriptors left") from error
             raise _unknown(peer, error.strerror or str(error)) from error
         if not peer.alive():  # else the folder may be a successor's

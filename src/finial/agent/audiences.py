@@ -7,12 +7,14 @@ shares what was encoded for it. What a change concerns is found by index, never 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from finial.agent.change import Profile
 from finial.agent.encode import Joined
 from finial.agent.entry import AuthorizedEntry
 from finial.agent.holdings import Held
@@ -50,6 +52,19 @@ class Content:
         return None if self.joined is None else self.joined.data
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class View:
+    """One of the things that callers can be shown.
+
+    Args:
+        profile: Whose it is: what changes for others does not change it.
+        make: What callers with some entries are shown, in an order, at an instant.
+    """
+
+    profile: Profile
+    make: Callable[[tuple[AuthorizedEntry, ...], datetime], Content]
+
+
 @dataclass(eq=False, slots=True)
 class Audience:
     """Callers with the same selectors.
@@ -60,8 +75,7 @@ class Audience:
         entries: What they are entitled to; None when that has to be looked up.
         ids: Of the entries that they are indexed by.
         domains: The foreign trust domains that their entries name, sorted.
-        svids: The FetchX509SVID response; None when it has to be made.
-        bundles: The FetchX509Bundles response; None when it has to be made.
+        contents: What they are shown, as far as it has been made.
     """
 
     selectors: frozenset[Selector]
@@ -69,12 +83,12 @@ class Audience:
     entries: tuple[AuthorizedEntry, ...] | None = None
     ids: tuple[str, ...] = ()
     domains: tuple[TrustDomain, ...] = ()
-    svids: Content | None = None
-    bundles: Content | None = None
+    contents: dict[View, Content] = field(default_factory=dict)
 
-    def forget(self) -> None:
-        """Something has changed: all has to be looked up and made anew."""
-        self.entries = self.svids = self.bundles = None
+    def forget(self, profiles: AbstractSet[Profile]) -> None:
+        """What these profiles show has changed, and has to be made anew."""
+        for view in [view for view in self.contents if view.profile in profiles]:
+            del self.contents[view]
 
 
 class Watcher:
@@ -82,11 +96,13 @@ class Watcher:
 
     Args:
         audiences: Where it is known.
+        profile: What it is about; it is told of nothing else.
     """
 
-    __slots__ = ("_audiences", "_waiter", "audience", "told")
+    __slots__ = ("_audiences", "_waiter", "audience", "profile", "told")
 
-    def __init__(self, audiences: Audiences) -> None:
+    def __init__(self, audiences: Audiences, profile: Profile = Profile.X509) -> None:
+        self.profile = profile
         self.told = False
         """Whether to look again; whoever looks clears it before."""
         self.audience: Audience | None = None
@@ -146,13 +162,22 @@ class Audiences:
         if audience is not None and audience.selectors == selectors:
             return audience
         self.part(watcher)
-        audience = self._all.get(selectors)
-        if audience is None:
-            audience = self._all[selectors] = Audience(selectors)
-            _enter(self._by_selector, selectors, audience)
+        audience = self._with(selectors)
         self._idle.pop(selectors, None)
         audience.watchers.add(watcher)
         watcher.audience = audience
+        return audience
+
+    def visit(self, selectors: frozenset[Selector]) -> Audience:
+        """The audience of a caller that is answered once and does not stay.
+
+        Args:
+            selectors: Of the caller, at this moment.
+        """
+        audience = self._with(selectors)
+        if not audience.watchers:
+            self._idle.pop(selectors, None)
+            self._rest(audience)
         return audience
 
     def show(self, audience: Audience, entries: tuple[AuthorizedEntry, ...]) -> None:
@@ -204,6 +229,13 @@ class Audiences:
             audience.watchers.discard(watcher)
             if not audience.watchers:
                 self._rest(audience)
+
+    def _with(self, selectors: frozenset[Selector]) -> Audience:
+        audience = self._all.get(selectors)
+        if audience is None:
+            audience = self._all[selectors] = Audience(selectors)
+            _enter(self._by_selector, selectors, audience)
+        return audience
 
     def _rest(self, audience: Audience) -> None:
         self._idle[audience.selectors] = audience

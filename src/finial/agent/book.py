@@ -22,12 +22,12 @@ from datetime import datetime, timedelta
 from itertools import islice, repeat
 
 from finial.agent.agenda import Agenda, Tainted
+from finial.agent.change import Change, profiles_of_change
 from finial.agent.entry import AuthorizedEntry, in_order
 from finial.agent.holdings import Held, Holdings
 from finial.agent.shelves import Shelves
 from finial.core.bundle import Bundle, BundleSet
 from finial.core.errors import FinialError, Kind, Reason, X509VerifyError
-from finial.core.ids import TrustDomain
 from finial.core.match import ExactID
 from finial.core.rotation import Lifetime
 from finial.core.selectors import Selector
@@ -35,7 +35,7 @@ from finial.core.x509cert import Certificate
 from finial.core.x509path import VerifiedX509, verify_certificates
 from finial.core.x509svid import X509SVID
 
-__all__ = ["AuthorizedEntry", "Book", "BookError", "Change"]
+__all__ = ["AuthorizedEntry", "Book", "BookError"]
 
 _WRONG_SVID = Reason("agent-svid-foreign", Kind.UNTRUSTED)
 
@@ -44,26 +44,6 @@ _PROOFS, _LOOKS = 32, 500  # a slice of work: a proof takes 80 us, a look 4 us
 
 class BookError(FinialError):
     """An SVID was given that is not the one that was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an event has changed for workloads.
-
-    Args:
-        entries: Ids of entries that came, went, or have another SVID now, or whose signing has failed.
-        came: Those among them that are new or say something else now.
-        own_bundle: Whether the own bundle is another.
-        domains: Foreign trust domains whose bundles are others.
-    """
-
-    entries: frozenset[str] = frozenset()
-    came: tuple[AuthorizedEntry, ...] = ()
-    own_bundle: bool = False
-    domains: frozenset[TrustDomain] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self.entries or self.own_bundle or self.domains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +167,7 @@ class Book:
 
         Some of it at once; where there is more, `unsettled` says so.
         """
-        old, own = self.bundle, bundle.x509_authorities != self.bundle.x509_authorities
+        old, own = self.bundle, profiles_of_change(self.bundle, bundle)
         if bundle != old:
             self.bundle = bundle  # an equal one stays the same object: encodings are kept by it
         for authority in self._holdings.authorities:
@@ -222,9 +202,9 @@ class Book:
     def set_foreign(self, bundles: BundleSet) -> Change:
         """Take the foreign bundles in place of those so far."""
         domains = frozenset(
-            domain
+            (domain, profile)
             for domain in bundles.keys() | self.foreign.keys()
-            if _authorities(bundles.bundle_for(domain)) != _authorities(self.foreign.bundle_for(domain))
+            for profile in profiles_of_change(self.foreign.bundle_for(domain), bundles.bundle_for(domain))
         )
         self.foreign = BundleSet(
             known if (known := self.foreign.bundle_for(domain)) == bundle and known is not None else bundle
@@ -392,7 +372,3 @@ class Book:
         self._holdings.drop(entry_id)
         self._waiting.pop(entry_id, None)
         self._agenda.succeed(entry_id)
-
-
-def _authorities(bundle: Bundle | None) -> tuple[Certificate, ...] | None:
-    return None if bundle is None else bundle.x509_authorities

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from itertools import islice
 
-from finial.agent.audiences import Audience, Audiences, Content, Watcher
-from finial.agent.book import Book, Change
+from finial.agent.audiences import Audience, Audiences, Content, View, Watcher
+from finial.agent.book import Book
+from finial.agent.change import EVERY_PROFILE, Change, Profile, merged
 from finial.agent.encode import Fragments
 from finial.agent.entry import AuthorizedEntry
 from finial.agent.holdings import Held
+from finial.agent.jwtcache import JWTCache
 from finial.agent.progress import Progress, Stage, Step
-from finial.agent.schedule import AT_ONCE
-from finial.core.bundle import Bundle
+from finial.agent.views import Views
+from finial.agent.wit_book import WITBook
+from finial.agent.wit_view import WITViews
+from finial.core.bundle import BundleSet
+from finial.core.ids import SpiffeID
 from finial.core.selectors import Selector
 from finial.runtime.clock import Clock, wait_at_most
 
@@ -43,11 +49,22 @@ class Cache:
         """Set when something may have to be signed."""
         self.wiped = False
         """Whether the agent has lost its standing, so that there is nothing to wait for."""
+        self.tokens = JWTCache()
+        """The JWT-SVIDs that are held."""
+        self.bundle_awaited = 0
+        """How many tokens have come that another own bundle is needed for."""
+        self._news = asyncio.Event()  # set, and replaced, when there is another own bundle
         self._clock = clock
         self._progress = progress
         self._ends = asyncio.Event()  # set when an SVID ends before `keep` looks again
         self._look_at = clock.now()  # when it does
         self._fragments = Fragments()
+        self._views = Views(book, self._fragments, self.work.set)
+        self.wits = WITBook(book)
+        """The WIT-SVIDs that are held."""
+        self.wit_work = asyncio.Event()
+        """Set when one may have to be signed."""
+        self._wit_views = WITViews(self.wits, self._fragments, self.wit_work.set)
         self._audiences = Audiences()
         self._delivered: dict[str, Held] = {}
         self._resting = 0  # the version of what rests on whom that has been told
@@ -61,12 +78,7 @@ class Cache:
 
     def apply(self, *changes: Change) -> None:
         """Tell whom it concerns that the book has changed; several changes at once are one."""
-        merged = Change(
-            frozenset().union(*(change.entries for change in changes)),
-            tuple(entry for change in changes for entry in change.came),
-            any(change.own_bundle for change in changes),
-            frozenset().union(*(change.domains for change in changes)),
-        )
+        change = merged(changes)
         now = self._clock.now()
         if self.book.due(now) or _before(self.book.next_at(), now + LONGEST_NAP):
             self.work.set()
@@ -77,55 +89,97 @@ class Cache:
             self._progress.look()
         if self.book.unsettled:
             self._slice_soon()
-        if not merged:
+        if not change:
             return
-        self._fragments.forget(merged.entries)
-        if merged.own_bundle or merged.domains:
+        self._fragments.forget(change.entries)
+        if change.own_bundle or change.domains:
             self._fragments.keep_only([self.book.bundle.trust_domain, *self.book.foreign])
-        if merged.own_bundle or len(merged.entries) > _MANY:
-            concerned = self._audiences.everyone()
-        else:
-            concerned = self._audiences.concerned(merged.entries, merged.came, merged.domains)
-        for entry_id in merged.entries:
+        for entry_id in change.entries:
             if entry_id not in self.book.entries:
                 self._delivered.pop(entry_id, None)
-        self._tell(concerned)
+                self.tokens.forget(entry_id)
+                self.wits.changed(entry_id)
+        for entry in change.came:
+            self.wits.changed(entry.id)
+        if change.own_bundle:
+            self._news.set()
+            self._news = asyncio.Event()
+        self._spread(change)
 
     def wipe(self) -> None:
         """Drop every entry, SVID and key, and tell every watcher."""
         self.wiped = True
+        self.tokens.clear()
+        self.wits.wipe()
         self.apply(self.book.wipe())
-        self._tell(self._audiences.everyone())
+        self._tell(self._moved(self._audiences.everyone()))
 
-    def watch(self) -> Watcher:
-        """A watcher that is told of changes from its first look until its context ends."""
-        return Watcher(self._audiences)
+    def watch(self, profile: Profile = Profile.X509) -> Watcher:
+        """A watcher that is told of changes from its first look until its context ends.
+
+        Args:
+            profile: What it looks at.
+        """
+        return Watcher(self._audiences, profile)
+
+    def look(self, view: View, watcher: Watcher, selectors: frozenset[Selector]) -> Content:
+        """What a caller is shown, and what to tell its watcher of from now on.
+
+        Args:
+            view: Of what.
+            watcher: Of the stream, which is about the same profile.
+            selectors: Of the caller, at this moment.
+        """
+        audience = self._audiences.join(watcher, selectors)
+        now, content = self._clock.now(), audience.contents.get(view)
+        if content is None or _before(content.until, now):
+            content = audience.contents[view] = view.make(self._entries(audience), now)
+        return content
 
     def x509_svids(self, watcher: Watcher, selectors: frozenset[Selector]) -> Content:
-        """The FetchX509SVID response of a caller, and what to tell its watcher of from now on.
-
-        Args:
-            watcher: Of the stream.
-            selectors: Of the caller, at this moment.
-        """
-        audience = self._audiences.join(watcher, selectors)
-        now, content = self._clock.now(), audience.svids
-        if content is None or _before(content.until, now):
-            content = audience.svids = self._svids(self._entries(audience), now)
-        return content
+        """The FetchX509SVID response of a caller; see `look`."""
+        return self.look(self._views.x509_svids, watcher, selectors)
 
     def x509_bundles(self, watcher: Watcher, selectors: frozenset[Selector]) -> Content:
-        """The FetchX509Bundles response of a caller, and what to tell its watcher of from now on.
+        """The FetchX509Bundles response of a caller; see `look`."""
+        return self.look(self._views.x509_bundles, watcher, selectors)
+
+    def jwt_bundles(self, watcher: Watcher, selectors: frozenset[Selector]) -> Content:
+        """The FetchJWTBundles response of a caller; see `look`."""
+        return self.look(self._views.jwt_bundles, watcher, selectors)
+
+    def wit_bundles(self, watcher: Watcher, selectors: frozenset[Selector]) -> Content:
+        """The FetchWITBundles response of a caller; see `look`."""
+        return self.look(self._views.wit_bundles, watcher, selectors)
+
+    def wit_svids(self, watcher: Watcher, selectors: frozenset[Selector]) -> Content:
+        """The FetchWITSVID response of a caller; see `look`."""
+        return self.look(self._wit_views.all, watcher, selectors)
+
+    def wit_svids_of(self, wanted: SpiffeID, watcher: Watcher, selectors: frozenset[Selector]) -> Content:
+        """The FetchWITSVID response of a caller who wants one identity; made each time."""
+        audience = self._audiences.join(watcher, selectors)
+        return self._wit_views.of(wanted).make(self._entries(audience), self._clock.now())
+
+    def wits_signed(self, entry_ids: Iterable[str]) -> None:
+        """Entries have other WIT-SVIDs now, or it is known that they get none: tell whom it concerns."""
+        self._tell(_forget(self._audiences.concerned(entry_ids, (), ()), {Profile.WIT}))
+
+    def entitled(self, selectors: frozenset[Selector]) -> tuple[AuthorizedEntry, ...]:
+        """What a caller that is answered once is entitled to, in order.
 
         Args:
-            watcher: Of the stream.
             selectors: Of the caller, at this moment.
         """
-        audience = self._audiences.join(watcher, selectors)
-        content = audience.bundles
-        if content is None:
-            content = audience.bundles = self._bundles(self._entries(audience))
-        return content
+        return self._entries(self._audiences.visit(selectors))
+
+    def bundles(self, entries: Iterable[AuthorizedEntry]) -> BundleSet:
+        """The bundles that a caller with these entries may trust: the own one, and those that they name."""
+        return BundleSet([self.book.bundle, *self._views.foreign(entries)])
+
+    def next_bundle(self) -> asyncio.Event:
+        """Set when there is another own bundle than now."""
+        return self._news
 
     def sent(self, content: Content) -> None:
         """A stream has been sent this."""
@@ -173,42 +227,30 @@ class Cache:
         assert audience.entries is not None
         return audience.entries
 
-    def _svids(self, entries: tuple[AuthorizedEntry, ...], now: datetime) -> Content:
-        if self.book.demand(entries):
-            self.work.set()
-        judged = [(entry, self.book.judged(entry.id, now)) for entry in entries]
-        held = [(entry, held) for entry, held in judged if held is not None]
-        ready = tuple((entry, held) for entry, held in held if held.expires_at > now)
-        until = min((held.expires_at for _, held in ready), default=None)
-        if len(ready) < len(held):
-            until = AT_ONCE  # nobody tells when the machine's clock is set back
-        if not ready:
-            return Content(bool(entries), None, complete=not entries, until=until)
-        shown = {entry.id for entry, _ in ready}
-        complete = all(self.book.failing(entry.id) for entry in entries if entry.id not in shown)
-        parts = [self._fragments.identity(entry, held, self.book.bundle) for entry, held in ready]
-        parts += [self._fragments.federated(bundle) for bundle in self._foreign(entry for entry, _ in ready)]
-        return Content(True, self._fragments.joined(tuple(parts)), complete, ready, until)
+    def _spread(self, change: Change) -> None:
+        """Tell of a change whom it concerns, and nobody of what another profile shows."""
+        if len(change.entries) > _MANY:
+            self._tell(self._moved(self._audiences.everyone()))
+            return
+        came = {entry.id for entry in change.came}
+        moved = {each for each in change.entries if each in came or each not in self.book.entries}
+        watchers = self._moved(self._audiences.concerned(moved, change.came, ()))
+        watchers += _forget(self._audiences.concerned(change.entries - moved, (), ()), {Profile.X509})
+        if change.own_bundle:
+            watchers += _forget(self._audiences.everyone(), change.own_bundle)
+        for domain, profile in change.domains:
+            watchers += _forget(self._audiences.concerned((), (), (domain,)), {profile})
+        self._tell(watchers)
 
-    def _bundles(self, entries: tuple[AuthorizedEntry, ...]) -> Content:
-        if not entries:
-            return Content(False, None, complete=True)
-        bundles = [self.book.bundle, *self._foreign(entries)]
-        parts = tuple(self._fragments.bundle(bundle) for bundle in bundles)
-        return Content(True, self._fragments.joined(parts), complete=True)
+    def _moved(self, audiences: Iterable[Audience]) -> list[Watcher]:
+        """Whom to tell because other entries are theirs now, or the same ones that say something else."""
+        found = list(audiences)
+        for audience in found:
+            audience.entries = None
+        return _forget(found, EVERY_PROFILE)
 
-    def _foreign(self, entries: Iterable[AuthorizedEntry]) -> list[Bundle]:
-        """The bundles that these entries name, as far as they are held; never any other."""
-        domains = sorted({domain for entry in entries for domain in entry.federates_with})
-        found = (self.book.foreign.bundle_for(domain) for domain in domains)
-        return [bundle for bundle in found if bundle is not None]
-
-    def _tell(self, audiences: Iterable[Audience]) -> None:
+    def _tell(self, watchers: Sequence[Watcher]) -> None:
         """Let streams look again: few of them at once, many in slices, so that others get their turns."""
-        watchers: list[Watcher] = []
-        for audience in audiences:
-            audience.forget()
-            watchers += audience.watchers
         if len(watchers) <= _SLICE:
             for watcher in watchers:
                 watcher.tell()
@@ -231,6 +273,15 @@ class Cache:
             watcher.tell()
         if self._untold:
             self._slice_soon()
+
+
+def _forget(audiences: Iterable[Audience], profiles: AbstractSet[Profile]) -> list[Watcher]:
+    """Let what these profiles show be made anew; who looks at it."""
+    watchers: list[Watcher] = []
+    for audience in audiences:
+        audience.forget(profiles)
+        watchers += (watcher for watcher in audience.watchers if watcher.profile in profiles)
+    return watchers
 
 
 def _before(instant: datetime | None, other: datetime) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from finial.core.errors import RotationError
 from finial.core.ids import TrustDomain
+from finial.core.revision import STANDARDS
 from finial.core.rotation import check_availability_target
 from finial.rpc import LOCAL, Tcp
 from finial.runtime.config import (
@@ -20,6 +21,7 @@ from finial.runtime.config import (
     address,
     default_data_dir,
     default_socket,
+    revision,
     setting,
     settings,
 )
@@ -86,10 +88,22 @@ class AgentSettings(Settings):
         least=-1,
         key="unix.sha256_size_limit",
     )
+    allowed_foreign_jwt_claims: tuple[str, ...] = setting(
+        "Claims of other trust domains' JWT-SVIDs that workloads are told beside sub, aud and exp, when they "
+        "have the agent validate one.",
+        default=(),
+    )
     plugins: Mapping[str, Mapping[str, Mapping[str, object]]] = setting(
         "The settings of plugins: a table [plugins.KIND.NAME] for each.", default_factory=dict, option=False
     )
 
+    incubating_wit_svid: str | None = setting(
+        "Serve WIT-SVIDs by this revision of their standard, which is still to change.",
+        default=None,
+        default_text="no WIT-SVIDs",
+        form=revision(STANDARDS),
+        key="incubating.wit_svid",
+    )
     limits_max_connections: int = setting(
         "How many connections of workloads are open at once; further ones are closed.",
         default=LOCAL.max_connections,

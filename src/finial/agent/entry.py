@@ -23,6 +23,7 @@ class AuthorizedEntry:
         revision: Rises with each update.
         on_demand: Whether its SVID is made only when a workload asks.
         stored: Whether its SVID goes to a store and not to workloads.
+        unique_tokens: Whether each JWT-SVID has an id of its own, so that none is served twice.
     """
 
     id: str
@@ -34,6 +35,7 @@ class AuthorizedEntry:
     revision: int = 0
     on_demand: bool = False
     stored: bool = False
+    unique_tokens: bool = False
 
     def same_subject(self, other: AuthorizedEntry) -> bool:
         """Whether an SVID of the one may stand for the other for a while."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from finial.agent.book import Change
 from finial.agent.cache import Cache
+from finial.agent.change import Change
 from finial.agent.entry import AuthorizedEntry
 from finial.agent.node import Node
 from finial.agent.replica import Replica, Taken
@@ -53,7 +53,7 @@ class Intake:
     @property
     def bundle_wanted(self) -> bool:
         """Whether an SVID waits for another bundle than the one in force."""
-        return self._cache.book.waiting
+        return self._cache.book.waiting or self._cache.bundle_awaited > 0
 
     def heard(self) -> None:
         """The server is there and tells."""
@@ -129,7 +129,8 @@ class Intake:
     def _trusted(self, own: Bundle) -> Change:
         change = self._cache.book.set_bundle(own, self._clock.now())
         if change.own_bundle:
-            _log.info("bundle changed", extra=fields(authorities=len(own.x509_authorities)))
+            keys = len(own.jwt_authorities)
+            _log.info("bundle changed", extra=fields(authorities=len(own.x509_authorities), jwt_keys=keys))
         return change
 
     def _own(self, replica: Replica) -> Bundle:

@@ -17,7 +17,7 @@ from finial.core.errors import FinialError, RefusedError, SpiffeIDError
 from finial.core.ids import TrustDomain
 from finial.core.setdigest import MARK_BYTES, SetDigest, mark_of, to_bytes
 from finial.runtime.log import fields
-from finial.wire.bundles import read_bundle
+from finial.wire.bundles import examined
 from finial.wire.gen import finial_api_server_push_v1 as push_pb
 from finial.wire.gen import spire_api_types as types
 from finial.wire.registry import read_domain
@@ -87,18 +87,23 @@ def read_item(item: push_pb.Item) -> HeldEntry:
 def read_held_bundle(message: types.Bundle, own: TrustDomain) -> HeldBundle:
     """A bundle with its mark; a foreign one that cannot be read is counted, and a warning says so.
 
+    Another one says so of a key that is passed over in it.
+
     Raises:
         PushError: It is the own one, and cannot be read.
     """
     name = _domain_name(message.trust_domain)
     mark = mark_of(message.SerializeToString())
     try:
-        return HeldBundle(name, mark, read_bundle(message))
+        read = examined(message)
     except FinialError as error:
         if name == own.name:
             raise refused(f"the server sent a bundle of {own} that is none: {error.message}") from error
         _log.warning("a foreign bundle is of no use", extra=fields(trust_domain=name, error=error))
         return HeldBundle(name, mark, None)
+    for finding in read.broken:
+        _log.warning("a key in a bundle is passed over", extra=fields(trust_domain=name, why=finding))
+    return HeldBundle(name, mark, read.bundle)
 
 
 def read_state(message: push_pb.SubscribeResponse) -> State:

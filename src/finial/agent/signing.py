@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from finial.agent.book import AuthorizedEntry, Change
 from finial.agent.cache import Cache
+from finial.agent.change import Change
+from finial.agent.entry import AuthorizedEntry
 from finial.agent.fetch import CALL_DEADLINE, ProtocolError
 from finial.agent.identity import Key, NodeIdentity, make_csr, new_key
 from finial.agent.node import Node

@@ -50,6 +50,7 @@ def read_authorized(message: types.Entry) -> AuthorizedEntry:
         revision=message.revision_number,
         on_demand=message.additional_attributes.disable_x509_svid_prefetch,
         stored=message.store_svid,
+        unique_tokens=message.additional_attributes.jwt_svid_include_jti,
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,11 @@ def ask(
 ) -> frozenset[Selector]:
     async def main() -> frozenset[Selector]:
         attestation = WorkloadAttestation(attestors, **more)
-        with attestation.caller(peer) as caller:
-            return await attestation.selectors(caller)
+        try:
+            with attestation.caller(peer) as caller:
+                return await attestation.selectors(caller)
+        finally:
+            attestation.close()
 
     return asyncio.run(main())
 
@@ -141,7 +145,7 @@ def test_a_process_that_ends_while_its_folder_is_opened_is_refused(
             ask({"a": Says("1")}, other.peer)
 
 
-def test_calls_of_one_connection_share_a_handle_which_the_last_one_closes(tmp_path: Path) -> None:
+def test_calls_of_one_connection_share_a_handle_also_one_after_the_other(tmp_path: Path) -> None:
     attestation = WorkloadAttestation({"a": Says("1")})
     with child(tmp_path) as other:
         with attestation.caller(other.peer) as first:
@@ -149,10 +153,68 @@ def test_calls_of_one_connection_share_a_handle_which_the_last_one_closes(tmp_pa
                 assert first is second
             os.fstat(first.process.folder)
             handle = first.process.folder
+        with attestation.caller(other.peer) as third:
+            assert third is first
+            attestation.close()
+            os.fstat(handle)  # it has a call
+        attestation.close()
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(handle)
-        with attestation.caller(other.peer) as third:
-            assert third is not first
+        with attestation.caller(other.peer) as fourth:
+            assert fourth is not first
+        attestation.close()
+
+
+def test_of_connections_that_rest_those_that_have_rested_longest_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attest, "MOST_IDLE", 2)
+    attestation = WorkloadAttestation({"a": Says("1")})
+    with child(tmp_path) as other:
+        peers = [replace(other.peer) for _ in range(3)]
+        callers = []
+        for peer in (*peers[:2], peers[0], peers[2]):
+            with attestation.caller(peer) as caller:
+                callers.append(caller)
+        with attestation.caller(peers[0]) as again:
+            assert again is callers[0]
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(callers[1].process.folder)
+        attestation.close()
+
+
+def test_a_connection_that_rests_speaks_for_nobody_once_its_process_has_ended(tmp_path: Path) -> None:
+    async def main() -> None:
+        attestation = WorkloadAttestation({"a": Says("1")})
+        with child(tmp_path) as other:
+            with attestation.caller(other.peer) as caller:
+                assert await attestation.selectors(caller)
+            other.tell("end")
+            with (
+                attestation.caller(other.peer) as caller,
+                pytest.raises(WorkloadAttestationError, match="has ended"),
+            ):
+                await attestation.selectors(caller)
+        attestation.close()
+
+    asyncio.run(main())
+
+
+def test_handles_that_rest_make_room_for_new_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def one_at_a_time(*arguments: Any, **named: Any) -> int:
+        if attestation._idle:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(*arguments, **named)
+
+    attestation = WorkloadAttestation({"a": Says("1")})
+    with child(tmp_path) as other:
+        monkeypatch.setattr(os, "open", one_at_a_time)
+        for peer in (other.peer, replace(other.peer)):
+            with attestation.caller(peer) as caller:
+                os.fstat(caller.process.folder)
+        attestation.close()
 
 
 def test_without_descriptors_new_callers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

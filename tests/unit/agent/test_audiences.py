@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finial.agent.audiences import Audience, Audiences, Content, Watcher
+from finial.agent.audiences import Audience, Audiences, Content, View, Watcher
+from finial.agent.change import Profile
 from finial.core.selectors import Selector
 from support.books import entry
 from support.forge import B
@@ -40,18 +41,39 @@ def test_callers_that_have_gone_are_kept_in_mind_for_a_while_and_not_for_ever() 
     assert one.open == 0
 
 
-def test_what_is_known_of_an_audience_is_forgotten_when_something_changes() -> None:
+def test_of_what_is_known_of_an_audience_that_is_forgotten_which_shows_what_has_changed() -> None:
     one = Audiences()
+    nothing = Content(False, None, complete=True)
+    views = {each: View(each, lambda *_: nothing) for each in Profile}
     with Watcher(one) as watcher:
         audience = one.join(watcher, of("a"))
         one.show(audience, (entry("e1", "a"),))
-        audience.svids = audience.bundles = Content(False, None, complete=True)
-        audience.forget()
-        assert not any([audience.entries, audience.svids, audience.bundles])
+        audience.contents = dict.fromkeys(views.values(), nothing)
+        audience.forget({Profile.JWT, Profile.WIT})
+        assert list(audience.contents) == [views[Profile.X509]]
         assert one.concerned(["e1"], [], []) == {audience}  # it is told all the same until it looks again
         one.show(audience, ())
         assert not one.concerned(["e1"], [], [])
         assert not one._by_entry
+
+
+def test_callers_that_do_not_stay_are_kept_in_mind_as_long_as_others() -> None:
+    one = Audiences()
+    kept = one.visit(of("v0"))
+    assert one.visit(of("v0")) is kept
+    assert one.open == 0
+    for number in range(1, 256):
+        one.visit(of(f"v{number}"))
+    assert one.visit(of("v0")) is kept  # which makes it the youngest
+    one.visit(of("v256"))
+    assert one.visit(of("v0")) is kept
+    with Watcher(one) as watcher:
+        assert one.join(watcher, of("v0")) is kept
+        assert one.visit(of("v0")) is kept
+        for number in range(300):
+            one.visit(of(f"w{number}"))
+        assert one.visit(of("v0")) is kept  # somebody stays
+    assert len(one) == 256
 
 
 SELECTORS = st.frozensets(st.sampled_from("abcd"), min_size=1)

@@ -6,7 +6,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finial.agent.book import AuthorizedEntry, Change
+from finial.agent.book import AuthorizedEntry
+from finial.agent.change import Change, Profile
 from finial.core.bundle import Bundle, BundleSet
 from finial.core.selectors import Selector
 from support import forge
@@ -126,7 +127,7 @@ def test_an_svid_waits_for_the_bundle_that_proves_it() -> None:
     assert one.waiting
     assert due(one) == []
     change = one.set_bundle(forge.bundle(A, ROOT, OTHER), NOW)
-    assert change == Change(frozenset({"e1"}), own_bundle=True)
+    assert change == Change(frozenset({"e1"}), own_bundle=frozenset({Profile.X509}))
     assert one.held("e1") is not None
     assert not one.waiting
 
@@ -154,7 +155,7 @@ def test_what_rests_on_an_authority_that_goes_is_dropped_at_once() -> None:
     sign(one, a)
     sign(one, b, root=OTHER)
     change = one.set_bundle(forge.bundle(A, OTHER), NOW)
-    assert change == Change(frozenset({"a"}), own_bundle=True)
+    assert change == Change(frozenset({"a"}), own_bundle=frozenset({Profile.X509}))
     assert one.held("a") is None
     assert one.held("b") is not None
     assert due(one) == ["a"]
@@ -208,11 +209,11 @@ def test_equal_bundles_stay_the_same_objects() -> None:
     assert not one.set_bundle(forge.bundle(A, ROOT), NOW)
     assert one.bundle is own
     foreign = forge.bundle(B, forge.root(domain=B))
-    assert one.set_foreign(BundleSet([foreign])) == Change(domains=frozenset({B}))
+    assert one.set_foreign(BundleSet([foreign])) == Change(domains=frozenset((B, each) for each in Profile))
     again = Bundle(trust_domain=B, x509_authorities=foreign.x509_authorities)
     assert not one.set_foreign(BundleSet([again]))
     assert one.foreign.bundle_for(B) is foreign
-    assert one.set_foreign(BundleSet()) == Change(domains=frozenset({B}))
+    assert one.set_foreign(BundleSet()) == Change(domains=frozenset((B, each) for each in Profile))
 
 
 def test_wiping_leaves_nothing() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from finial.core.ids import TrustDomain
 from finial.core.x509svid import X509SVID
 from finial.rpc import Tcp
 from finial.runtime.files import FileError
-from support import forge
+from support import forge, tokens
 from support.forge import NOW, A, B
 
 ROOT = forge.root()
@@ -198,6 +199,17 @@ def test_what_the_disk_holds_comes_back(case: Case) -> None:
     case.disk.forget_identity()
     assert case.disk.identity() is None
     assert case.disk.bundle() is None
+
+
+def test_the_keys_for_tokens_are_kept_with_the_bundle(case: Case) -> None:
+    bundle = replace(
+        forge.bundle(A, ROOT),
+        jwt_authorities=(tokens.authority("j")[0],),
+        wit_authorities=(tokens.authority("w")[0],),
+        sequence=3,
+    )
+    case.disk.store_bundle(bundle)
+    assert Disk(case.path / "data").bundle() == bundle
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import asyncio
 from datetime import timedelta
 
 from finial.agent.audiences import Content, Watcher
-from finial.agent.book import AuthorizedEntry, Book, Change
+from finial.agent.book import AuthorizedEntry, Book
 from finial.agent.cache import Cache
+from finial.agent.change import Change, Profile
 from finial.agent.progress import Progress, Stage, Step
 from finial.core.bundle import Bundle, BundleSet
 from finial.core.ids import SpiffeID, TrustDomain
@@ -20,6 +21,7 @@ from support.rpc import run
 ROOT = forge.root()
 OTHER = forge.root("other")
 FOREIGN = forge.bundle(B, forge.root(domain=B))
+X509 = frozenset({Profile.X509})
 MINE = frozenset({Selector("t", "me")})
 
 
@@ -81,9 +83,9 @@ def test_a_watcher_is_told_of_what_concerns_it_and_of_nothing_else() -> None:
         assert not woken(one, watcher, Change())
         assert not woken(one, watcher, Change(frozenset({"e2"})))
         assert woken(one, watcher, Change(frozenset({"e1"})))
-        assert woken(one, watcher, Change(own_bundle=True))
-        assert woken(one, watcher, Change(domains=frozenset({B})))
-        assert not woken(one, watcher, Change(domains=frozenset({TrustDomain("c.test")})))
+        assert woken(one, watcher, Change(own_bundle=X509))
+        assert woken(one, watcher, Change(domains=frozenset({(B, Profile.X509)})))
+        assert not woken(one, watcher, Change(domains=frozenset({(TrustDomain("c.test"), Profile.X509)})))
         stranger, fitting = entry("e3", "me", "and more"), entry("e4")
         assert not woken(one, watcher, Change(frozenset({"e3"}), (stranger,)))
         assert woken(one, watcher, Change(), Change(frozenset({"e3", "e4"}), (stranger, fitting)))
@@ -141,7 +143,7 @@ def test_many_are_told_in_slices_and_few_at_once() -> None:
         lone = one.watch()
         one.x509_svids(lone, frozenset({Selector("t", "lone")}))
         seen = []
-        one.apply(Change(own_bundle=True))
+        one.apply(Change(own_bundle=X509))
         one.apply(Change(frozenset({"e2"})))  # meanwhile
         assert lone.told
         while not all(watcher.told for watcher in watchers):
@@ -234,8 +236,8 @@ def test_a_foreign_bundle_that_changes_or_goes_is_in_no_message_any_more() -> No
         with one.watch() as watcher:
             bundles = workload.X509BundlesResponse.FromString(one.x509_bundles(watcher, MINE).message or b"")
         assert dict(bundles.bundles) == {"spiffe://a.test": ROOT.certificate.der, **expected}
-    assert not one._fragments._federated
-    assert list(one._fragments._bundles) == [A]
+    assert not len(one._fragments.federated)
+    assert len(one._fragments.x509_bundles) == 1
 
 
 def test_without_entries_or_svids_there_is_no_message() -> None:
@@ -321,7 +323,7 @@ def test_work_is_only_there_when_there_is_some() -> None:
     async def main() -> None:
         one = cache(entry())
         one.work.clear()
-        one.apply(Change(frozenset({"e1"})), Change(own_bundle=True))
+        one.apply(Change(frozenset({"e1"})), Change(own_bundle=X509))
         assert not one.work.is_set()
         lazy = AuthorizedEntry(
             id="e2", spiffe_id=SpiffeID("spiffe://a.test/e2"), selectors=MINE, on_demand=True

@@ -22,12 +22,15 @@ socket = "/d/a.sock"
 sync_interval = "1s"
 availability_target = "48h"
 workload_attestors = ["unix", "mine"]
+allowed_foreign_jwt_claims = ["email"]
 shutdown_grace = "1s"
 log_level = "error"
 log_format = "json"
 [unix]
 discover_path = false
 sha256_size_limit = -1
+[incubating]
+wit_svid = "2026-07-01"
 [limits]
 max_connections = 7
 max_concurrent_streams = 8
@@ -53,8 +56,10 @@ def test_each_setting_is_read_from_a_file(tmp_path: Path) -> None:
         sync_interval=timedelta(seconds=1),
         availability_target=timedelta(hours=48),
         workload_attestors=("unix", "mine"),
+        allowed_foreign_jwt_claims=("email",),
         unix_discover_path=False,
         unix_sha256_size_limit=-1,
+        incubating_wit_svid="2026-07-01",
         limits_max_connections=7,
         limits_max_concurrent_streams=8,
         plugins={"workload_attestors": {"mine": {"x": True}}},
@@ -92,6 +97,7 @@ def test_the_token_is_a_secret() -> None:
         ({"insecure_bootstrap": True}, "the trust domain has to be given"),
         ({"join_token": "a", "join_token_file": "b"}, "give one of the two"),
         ({"sync_interval": "61m"}, "1h1m is more than 1h"),
+        ({"incubating_wit_svid": "2026-01-01"}, "not the revision that is implemented: 2026-07-01"),
         ({"availability_target": "1h"}, "availability target 1:00:00 is below"),
     ],
 )

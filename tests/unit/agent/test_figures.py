@@ -9,6 +9,7 @@ import pytest
 
 from finial.rpc import Tcp
 from support.agent_world import ME, World, agent, joined, world
+from support.jwt_calls import workload
 from support.rpc import run
 
 ANYWHERE = Tcp("127.0.0.1", 0)
@@ -37,6 +38,23 @@ async def figures(w: World, at: int) -> dict[str, float]:
     assert status == 200
     lines = [line.split() for line in body.splitlines() if not line.startswith("#")]
     return {name.removeprefix("finial_agent_"): float(value) for name, value in lines}
+
+
+def test_figures_of_tokens(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with world() as w:
+            w.server.add("e1", "/web", ME)
+            async with joined(w, metrics_bind=ANYWHERE) as running, workload(w, running) as me:
+                for audience in ("a", "b", "a", "a"):
+                    await me.fetch(audience)
+                found = await figures(w, port(caplog))
+                assert found["jwt_svids"] == 2
+                assert found["jwt_svids_bytes"] == 2 * 2_048
+                fetched = 'jwt_svids_fetched_total{from="%s"}'
+                assert [found[fetched % source] for source in ("cache", "server")] == [2, 2]
+
+    caplog.set_level("INFO", "finial.agent")
+    run(main())
 
 
 def test_figures_of_an_agent_that_is_pushed_to(caplog: pytest.LogCaptureFixture) -> None:

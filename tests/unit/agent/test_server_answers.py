@@ -26,6 +26,7 @@ from finial.wire.gen import spire_api_server_agent_v1 as agent_pb
 from finial.wire.gen import spire_api_server_bundle_v1 as bundle_pb
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_types as types
+from finial.wire.masks import agent_mask
 from support.agent_world import Agent, agent, ids, joined, stream, world
 from support.rpc import run, socket_path
 
@@ -247,6 +248,16 @@ def test_a_useless_entry_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> 
         assert len([each for each in caplog.records if each.getMessage() == "an entry is skipped"]) == 1
 
     run(served([bidi(entry_pb.Entry.SyncAuthorizedEntries, sync)], use))
+
+
+def test_what_an_entry_says_of_its_svids() -> None:
+    plain, told = entry("a"), entry("b")
+    told.additional_attributes.disable_x509_svid_prefetch = True
+    told.additional_attributes.jwt_svid_include_jti = True
+    found = [read_authorized(message) for message in (plain, told)]
+    assert [each.on_demand for each in found] == [False, True]
+    assert [each.unique_tokens for each in found] == [False, True]
+    assert agent_mask().additional_attributes  # it is asked for
 
 
 def test_an_entry_names_all_that_it_lacks() -> None:
