@@ -36,8 +36,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshakes", "_tls_config",
-        "_transport", "_waiting", "closed", "engine", "kept_bytes", "limits", "loop", "paused", "streams",
-        "tls", "written_bytes",
+        "_transport", "_waiting", "begun", "closed", "engine", "kept_bytes", "limits", "loop", "paused",
+        "streams", "tls", "written_bytes",
     )  # fmt: skip
 
     def __init__(self, kind: EngineKind, handshakes: Handshakes, tls: ServerTLS | ClientTLS | None) -> None:
@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.paused = False  # the transport holds enough
         self.written_bytes = 0  # taken from the engine and given to the transport
+        self.begun = False  # whether handlers have been begun by the input that is being looked at
         self._tls_config = tls
         self._transport: asyncio.Transport | None = None
         self._flush_scheduled = False
@@ -119,7 +120,12 @@ class Connection(asyncio.Protocol):
         except FinialError as error:
             self.fail(EngineError(error.message, ErrorCode.INTERNAL_ERROR))
             return
-        self.flush()
+        if self.begun:
+            # Handlers that were begun run before that, and most have answered by then: one write for all.
+            self.begun = False
+            self.loop.call_soon(self.flush)
+        else:
+            self.flush()
 
     def _advance_tls(self, tls: TLSSession) -> None:
         try:

@@ -176,6 +176,7 @@ class ServerConnection(Connection):
 
     def start(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a handler as a task that the server owns."""
+        self.begun = True
         return self.server.start(run)
 
     def queue(self, stream: Stream, data: bytes) -> None:
