@@ -106,7 +106,9 @@ class JWTSupply:
         Raises:
             RpcError: UNAVAILABLE: a token is not to be had now, and no valid one is held.
         """
-        found = await asyncio.gather(*(self._serve(Wanted(entry, audience), caller) for entry in entries))
+        serving = [self._serve(Wanted(entry, audience), caller) for entry in entries]
+        # The usual case needs no task.
+        found = [await serving[0]] if len(serving) == 1 else await asyncio.gather(*serving)
         parts: list[bytes] = []
         for each in found:
             if isinstance(each, RpcError):

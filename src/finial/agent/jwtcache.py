@@ -54,6 +54,9 @@ class Wanted:
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", (self.entry.id, tuple(sorted(self.asked))))
 
+    def __hash__(self) -> int:
+        return hash(self.key)  # entries have many fields, and their ids tell them apart well enough
+
 
 class Renewal(Enum):
     """Whether another token is to be had."""

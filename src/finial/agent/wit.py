@@ -221,8 +221,12 @@ class WITSigner:
                 left = timedelta(seconds=asked.until - self._clock.monotonic())
                 if error.reason not in _KEY_TO_COME or left <= timedelta(0) or self._cache.wiped:
                     raise
-            self._sync.soon()
-            await wait_at_most(self._clock, news, min(left, _BETWEEN_QUESTIONS))
+            self._cache.bundle_awaited += 1
+            try:
+                self._sync.soon()
+                await wait_at_most(self._clock, news, min(left, _BETWEEN_QUESTIONS))
+            finally:
+                self._cache.bundle_awaited -= 1
 
     async def _breathe(self, done: int) -> None:
         if done % _SLICE == 0:

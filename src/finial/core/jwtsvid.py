@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from finial.core import jws
-from finial.core.algorithms import Algorithm
 from finial.core.bundle import BundleSource
 from finial.core.claims import REGISTERED, Claims
 from finial.core.errors import Finding, IssueError, RefusedError, TokenParseError, TokenVerifyError
@@ -17,7 +16,7 @@ from finial.core.reasons import jwt as reasons
 from finial.core.rules.engine import Stage
 from finial.core.rules.jwt import CLAIMS, HEADER, PRESENTED, TYPE
 from finial.core.rules.token import Presented
-from finial.core.strictjson import frozen
+from finial.core.signed_token import SignedToken
 from finial.core.token_authority import TokenAuthority
 from finial.core.token_issuer import (
     TokenIssuer,
@@ -28,68 +27,35 @@ from finial.core.token_issuer import (
     sign_claims,
     times,
 )
-from finial.core.token_trust import JWT_USE, Signed, check_leeway, find_signer
+from finial.core.token_trust import JWT_USE, check_leeway, find_signer
 
 
 @dataclass(frozen=True, slots=True)
-class JWTSVID:
+class JWTSVID(SignedToken):
     """A token that keeps the rules of JWT-SVIDs; whoever holds it can use it, so it is a secret.
 
-    Holding one proves nothing: `validate_jwt` does. Two are equal when their tokens and hints are.
+    Holding one proves nothing: `validate_jwt` does.
 
     Args:
-        token: In compact form, at most 32 KiB; left out of representation.
-        hint: What the operator calls this SVID among several of one workload.
+        token: See `SignedToken`.
+        hint: See there.
 
     Attributes:
-        id: The claim sub.
         audience: The claim aud.
-        expires_at: The claim exp.
-        key_id: The header parameter kid; empty when there is none.
-        algorithm: The header parameter alg.
-        issued_at: The claim iat, if there is one.
-        not_before: The claim nbf, if there is one.
-        said: The claims, as the rules look at them.
-        header: The header parameters, as JSON values that nobody can change.
 
     Raises:
         TokenParseError: The token breaks a rule; the same rules as in validating.
     """
 
-    token: str = field(repr=False)
-    hint: str = ""
-    id: SpiffeID = field(init=False, compare=False)
     audience: tuple[str, ...] = field(init=False, compare=False)
-    expires_at: datetime = field(init=False, compare=False)
-    key_id: str = field(init=False, compare=False)
-    algorithm: Algorithm = field(init=False, compare=False)
-    issued_at: datetime | None = field(init=False, compare=False)
-    not_before: datetime | None = field(init=False, compare=False)
-    said: Claims = field(init=False, compare=False, repr=False)
-    header: Mapping[str, object] = field(init=False, compare=False, repr=False)
-    _signature: bytes = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         compact = jws.read(self.token, HEADER)
         claims = Claims(compact.payload)
         findings = CLAIMS.findings(claims, Stage.PARSE)
-        if findings or claims.subject is None or claims.expires_at is None:
+        if findings:
             raise TokenParseError(findings)
-        header = compact.header
-        values = (
-            ("id", claims.subject),
-            ("audience", claims.audience),
-            ("expires_at", claims.expires_at),
-            ("key_id", header.get("kid", "")),
-            ("algorithm", Algorithm(str(header["alg"]))),
-            ("issued_at", claims.issued_at),
-            ("not_before", claims.not_before),
-            ("said", claims),
-            ("header", header),
-            ("_signature", compact.signature),
-        )
-        for name, value in values:
-            object.__setattr__(self, name, value)
+        self._take(compact, claims, audience=claims.audience)
 
     @classmethod
     def parse(cls, token: str, *, hint: str = "") -> JWTSVID:
@@ -103,21 +69,6 @@ class JWTSVID:
             TokenParseError: The token breaks a rule.
         """
         return cls(token, hint)
-
-    @property
-    def claims(self) -> Mapping[str, object]:
-        """All claims, as JSON values that nobody can change: arrays are tuples."""
-        return frozen(self.said.members)
-
-    def signed(self) -> Signed:
-        """What it takes to find its key."""
-        return Signed(
-            id=self.id,
-            key_id=self.key_id,
-            algorithm=self.algorithm,
-            data=jws.signed_part(self.token),
-            signature=self._signature,
-        )
 
 
 @dataclass(frozen=True, slots=True)

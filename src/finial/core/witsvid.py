@@ -22,7 +22,7 @@ from finial.core.reasons import wit as reasons
 from finial.core.rules.engine import Stage
 from finial.core.rules.wit import CLAIMS, CONFIRMATION, HEADER, PRESENTED, TYPE, PresentedWIT
 from finial.core.seen_proofs import SeenProofs
-from finial.core.strictjson import frozen
+from finial.core.signed_token import SignedToken
 from finial.core.token_authority import TokenAuthority
 from finial.core.token_issuer import (
     TokenIssuer,
@@ -33,52 +33,32 @@ from finial.core.token_issuer import (
     sign_claims,
     times,
 )
-from finial.core.token_trust import WIT_USE, Signed, check_leeway, find_signer
+from finial.core.token_trust import WIT_USE, check_leeway, find_signer
 from finial.core.wpt import ProofScope, WorkloadProof
 
 _TAKEN = REGISTERED | {"cnf"}
 
 
 @dataclass(frozen=True, slots=True)
-class WITSVID:
+class WITSVID(SignedToken):
     """A token that keeps the rules of WIT-SVIDs.
 
-    Holding one proves nothing, and presenting it alone proves nothing either. Two are equal when their tokens
-    and hints are.
+    Holding one proves nothing, and presenting it alone proves nothing either.
 
     Args:
-        token: In compact form, at most 32 KiB; left out of representation.
-        hint: What the operator calls this SVID among several of one workload.
+        token: See `SignedToken`.
+        hint: See there.
 
     Attributes:
-        id: The claim sub.
         key: The public key in the claim cnf.
         key_algorithm: By which that key signs.
-        expires_at: The claim exp.
-        key_id: The header parameter kid.
-        algorithm: The header parameter alg.
-        issued_at: The claim iat, if there is one.
-        not_before: The claim nbf, if there is one.
-        said: The claims, as the rules look at them.
-        header: The header parameters, as JSON values that nobody can change.
 
     Raises:
         TokenParseError: The token breaks a rule; the same rules as in validating.
     """
 
-    token: str = field(repr=False)
-    hint: str = ""
-    id: SpiffeID = field(init=False, compare=False)
     key: PublicKey = field(init=False, compare=False, repr=False)
     key_algorithm: Algorithm = field(init=False, compare=False)
-    expires_at: datetime = field(init=False, compare=False)
-    key_id: str = field(init=False, compare=False)
-    algorithm: Algorithm = field(init=False, compare=False)
-    issued_at: datetime | None = field(init=False, compare=False)
-    not_before: datetime | None = field(init=False, compare=False)
-    said: Claims = field(init=False, compare=False, repr=False)
-    header: Mapping[str, object] = field(init=False, compare=False, repr=False)
-    _signature: bytes = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         compact = jws.read(self.token, HEADER)
@@ -87,22 +67,7 @@ class WITSVID:
         findings = [*CLAIMS.findings(claims, Stage.PARSE), *([finding] if finding else [])]
         if findings:
             raise TokenParseError(findings)
-        header = compact.header
-        values = (
-            ("id", claims.subject),
-            ("key", bound.key),
-            ("key_algorithm", bound.algorithm),
-            ("expires_at", claims.expires_at),
-            ("key_id", header["kid"]),
-            ("algorithm", Algorithm(str(header["alg"]))),
-            ("issued_at", claims.issued_at),
-            ("not_before", claims.not_before),
-            ("said", claims),
-            ("header", header),
-            ("_signature", compact.signature),
-        )
-        for name, value in values:
-            object.__setattr__(self, name, value)
+        self._take(compact, claims, key=bound.key, key_algorithm=bound.algorithm)
 
     @classmethod
     def parse(cls, token: str, *, hint: str = "") -> WITSVID:
@@ -116,21 +81,6 @@ class WITSVID:
             TokenParseError: The token breaks a rule.
         """
         return cls(token, hint)
-
-    @property
-    def claims(self) -> Mapping[str, object]:
-        """All claims, as JSON values that nobody can change: arrays are tuples."""
-        return frozen(self.said.members)
-
-    def signed(self) -> Signed:
-        """What it takes to find its key."""
-        return Signed(
-            id=self.id,
-            key_id=self.key_id,
-            algorithm=self.algorithm,
-            data=jws.signed_part(self.token),
-            signature=self._signature,
-        )
 
 
 @dataclass(frozen=True, slots=True)

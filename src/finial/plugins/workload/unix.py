@@ -16,6 +16,7 @@ import grp
 import hashlib
 import os
 import pwd
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ _ANOTHER_USER = Reason(
 )
 _RESTLESS = Reason("unix-process-changing", Kind.UNAVAILABLE, hint="Ask again when the process has settled.")
 
+# The kernel has them below each other, with another line in between; in names it escapes line ends.
+_CREDENTIALS = re.compile(rb"^Uid:([^\n]*)\nGid:([^\n]*)\n(?:[^\n]*\n){0,4}?Groups:([^\n]*)$", re.MULTILINE)
 _SETTLED = timedelta(seconds=2)
 _TRIES = 3
 _NAMES_FOR = 30.0  # seconds that the name of a user or group is kept
@@ -93,7 +96,7 @@ def create(settings: Mapping[str, object], context: PluginContext) -> UnixAttest
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A process at one moment: the lines of its credentials, and its executable where that can be read."""
+    """A process at one moment: its credentials, and its executable where that can be read."""
 
     credentials: tuple[bytes, ...]
     path: str
@@ -152,11 +155,10 @@ class UnixAttestor:
             status = process.read("status")
         except OSError as error:
             raise _failed(process, error) from error
-        credentials = tuple(
-            line for line in status.split(b"\n") if line.startswith((b"Uid:", b"Gid:", b"Groups:"))
-        )
-        if len(credentials) != 3:
+        found = _CREDENTIALS.search(status)
+        if found is None:
             raise UnixAttestorError(_UNREADABLE, f"the status of process {process.pid} lacks credentials")
+        credentials = found.groups()
         uid, gid, _ = _numbers(credentials)
         if (uid, gid) != (process.uid, process.gid):
             message = (
@@ -364,8 +366,8 @@ def _look_up(lookup: Callable[[int], str], numbers: Iterable[int]) -> dict[int, 
 
 def _numbers(credentials: tuple[bytes, ...]) -> tuple[int, int, list[int]]:
     """The effective user, the effective group, and the supplementary groups."""
-    fields = {line.partition(b":")[0]: line.partition(b":")[2].split() for line in credentials}
-    return int(fields[b"Uid"][1]), int(fields[b"Gid"][1]), [int(text) for text in fields[b"Groups"]]
+    users, groups, others = (text.split() for text in credentials)
+    return int(users[1]), int(groups[1]), [int(text) for text in others]
 
 
 def _named(kind: str, names: Mapping[int, str], numbers: Iterable[int]) -> list[str]:
