@@ -10,6 +10,7 @@ import jwt as pyjwt
 import pytest
 
 from finial.core.algorithms import Algorithm
+from finial.core.bearer import write_bearer
 from finial.core.errors import CarriageError, IssueError, RefusedError, TokenParseError, TokenVerifyError
 from finial.core.seen_proofs import SeenProofs
 from finial.core.wit_http import DEFAULT_CARRIER, ProofCarrier, answer, read_fields, write_fields
@@ -75,6 +76,8 @@ def test_a_token_travels_in_its_own_field_and_never_alone(carrier: ProofCarrier)
     for nothing in ("", TOKEN, tokens.proof(tokens.wit(jti="other"))):
         with pytest.raises(RefusedError):
             write_fields(SVID, nothing, carrier)
+    with pytest.raises(CarriageError):
+        write_bearer(TOKEN)
     alone = [("workload-identity-token", TOKEN)]
     as_bearer = [("authorization", f"Bearer {TOKEN}"), *fields[1:]]
     for request in (alone, as_bearer):

@@ -150,7 +150,9 @@ class WITSigner:
         while True:
             work.clear()
             now = self._clock.now()
-            wits.expire(now, _ENDED)
+            ended = wits.expire(now, _ENDED)
+            if ended:
+                self._cache.wits_signed(ended)  # what was made for workloads has their keys in it
             taken = wits.take(now, BATCH)
             if taken:
                 return taken

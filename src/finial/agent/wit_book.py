@@ -178,15 +178,17 @@ class WITBook:
         if held is not None and (entry is None or not entry.same_subject(held.entry)):
             self._drop(entry_id)
 
-    def expire(self, now: datetime, most: int) -> None:
-        """Drop tokens that have ended, and their keys.
+    def expire(self, now: datetime, most: int) -> list[str]:
+        """Drop tokens that have ended, and their keys; the ids of their entries.
 
         Args:
             now: Aware.
             most: How many; more may be left.
         """
-        for entry_id in self._ends.take(now, most):
+        ended = self._ends.take(now, most)
+        for entry_id in ended:
             del self._held[entry_id]
+        return ended
 
     def next_end(self) -> datetime | None:
         """When the next token ends."""

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from finial.core.errors import CarriageError
+from finial.core.errors import CarriageError, TokenParseError
+from finial.core.jwtsvid import JWTSVID
 from finial.core.reasons import carriage as reasons
 
 AUTHORIZATION: Final = "authorization"
@@ -17,18 +18,20 @@ _BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9_.-]+)")
 
 
 def write_bearer(token: str) -> str:
-    """The value of the field for a token. Clauses: JWT-31, JWT-32.
+    """The value of the field for a token. Clauses: JWT-31, JWT-32, WIT-39, WIT-40.
 
     Args:
-        token: In compact form.
+        token: A JWT-SVID in compact form.
 
     Raises:
-        CarriageError: It holds what no token does, and could end the field.
+        CarriageError: It is none, such as a WIT-SVID, which never travels so; or what could end the field.
     """
-    value = f"Bearer {token}"
-    if not _BEARER.fullmatch(value):
-        raise CarriageError.because(reasons.FIELD_BEARER, "what was given is no token")
-    return value
+    try:
+        JWTSVID(token)
+    except TokenParseError as refused:
+        message = f"what was given is no JWT-SVID: {refused}"
+        raise CarriageError.because(reasons.FIELD_BEARER, message) from refused
+    return f"Bearer {token}"
 
 
 def read_bearer(fields: Iterable[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from finial.core.errors import CSRError, KeyRefusedError, translated
+from finial.core.errors import CSRError, KeyRefusedError, shown, translated
 from finial.core.ids import SpiffeID
 from finial.core.keys import PublicKey, narrow
 from finial.core.reasons import keys as reasons
@@ -70,8 +70,10 @@ def read_mint_request(der: bytes) -> MintRequest:
     for name in dns_names:
         wildcard = f"*.{name.partition('.')[2]}"
         if name != wildcard and wildcard in dns_names:
-            raise CSRError.because(reasons.CSR_NAMES, f"the DNS name {name} is covered by {wildcard}")
-    return MintRequest(key, SpiffeID(uris[0]), dns_names, _subject(request.subject, dns_names))
+            message = f"the DNS name {shown(name)} is covered by {shown(wildcard)}"
+            raise CSRError.because(reasons.CSR_NAMES, message)
+    subject = translated(lambda: request.subject, _malformed)
+    return MintRequest(key, SpiffeID(uris[0]), dns_names, _subject(subject, dns_names))
 
 
 def _alternative_names(request: x509.CertificateSigningRequest) -> x509.SubjectAlternativeName:
@@ -87,11 +89,11 @@ def _subject(subject: x509.Name, dns_names: tuple[str, ...]) -> x509.Name | None
     if not dns_names:
         return subject
     others = [attribute for attribute in subject if attribute.oid != NameOID.COMMON_NAME]
-    # A longer name stands among the alternative names alone.
+    # One that cannot be a common name stands among the alternative names alone, where issuing judges it.
     common = [
         x509.NameAttribute(NameOID.COMMON_NAME, name)
         for name in dns_names[:1]
-        if len(name) <= _MAX_COMMON_NAME
+        if 1 <= len(name) <= _MAX_COMMON_NAME
     ]
     return x509.Name([*others, *common])
 

@@ -84,7 +84,11 @@ def _read(members: Mapping[str, object]) -> object:
         if name not in _CURVES:
             raise KeyRefusedError.because(reasons.KEY_TYPE, f"curve {shown(name)} is not supported")
         x, y = (_coordinate(members, axis, _CURVES[name]) for axis in ("x", "y"))
-        return ec.EllipticCurvePublicNumbers(x, y, _CURVES[name]).public_key()
+        point = ec.EllipticCurvePublicNumbers(x, y, _CURVES[name])
+        key = point.public_key()
+        if key.public_numbers() != point:  # reduced on the way: one key would have several spellings
+            raise ValueError("a coordinate is not one of the curve's field")
+        return key
     if kty == "RSA":
         n, e = (base64url.decode_number(_text(members, each)) for each in ("n", "e"))
         return rsa.RSAPublicNumbers(e, n).public_key()

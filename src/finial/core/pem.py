@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ _END = b"-----END "
 _DASHES = b"-----"
 _LINE = 64
 _WHITESPACE = b" \t\r\n"
+_USUAL = re.compile(r"[A-Z0-9 ]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def read_private_key(data: bytes) -> bytes:
     blocks = read_blocks(data)
     found = [block.der for block in blocks if block.label == PRIVATE_KEY]
     if len(found) != 1:
-        labels = ", ".join(sorted({shown(block.label) for block in blocks})) or "no blocks"
+        labels = ", ".join(sorted({_named(block.label) for block in blocks})) or "no blocks"
         message = f"{len(found)} PRIVATE KEY blocks where one belongs; found {labels}"
         raise PEMError.because(reasons.PEM_LABEL, message)
     return found[0]
@@ -105,12 +107,17 @@ def _read_block(data: bytes, at: int) -> tuple[Block, int]:
     label = data[at:label_end]
     tail = _END + label + _DASHES
     if not data.startswith(tail, stop):
-        name = shown(label.decode("latin-1"))
-        raise PEMError.because(reasons.PEM_MALFORMED, f"the END line of the PEM block {name} names another")
+        message = f"the END line of the PEM block {_named(label.decode('latin-1'))} names another"
+        raise PEMError.because(reasons.PEM_MALFORMED, message)
     body = data[label_end + len(_DASHES) : stop].translate(None, _WHITESPACE)
     try:
         der = base64.b64decode(body, validate=True)
     except binascii.Error as caught:
-        message = f"PEM block {shown(label.decode('latin-1'))} is not base64"
+        message = f"PEM block {_named(label.decode('latin-1'))} is not base64"
         raise PEMError.because(reasons.PEM_MALFORMED, message) from caught
     return Block(label.decode("latin-1"), der), stop + len(tail)
+
+
+def _named(label: str) -> str:
+    # Behind a BEGIN line without its dashes the label would go on into the key.
+    return shown(label) if _USUAL.fullmatch(label) else "of an odd label"

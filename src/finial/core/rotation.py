@@ -6,7 +6,7 @@ Lifetimes are counted from notBefore, so they include the seconds by which certi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from finial.core.errors import RotationError
 from finial.core.reasons import registry as reasons
@@ -21,6 +21,7 @@ MIN_AVAILABILITY_TARGET = timedelta(hours=24)
 MIN_TARGET_SLACK = timedelta(hours=12)
 TARGET_SPREAD = timedelta(minutes=10)
 PRUNE_AFTER = timedelta(hours=24)
+_LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,9 @@ def prune_at(end: datetime) -> datetime:
     """When an authority that has expired is taken out of the bundle.
 
     Args:
-        end: When it expires.
+        end: When it expires; what is to last for ever says the end of the year 9999, where dates end.
     """
-    return end + PRUNE_AFTER
+    return min(end, _LAST_INSTANT - PRUNE_AFTER) + PRUNE_AFTER
 
 
 def check_availability_target(target: timedelta) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections import Counter
 from datetime import datetime
 
 from finial.core.errors import TokenVerifyError
@@ -14,10 +15,12 @@ DEFAULT_LIMIT = 100_000
 
 
 class SeenProofs:
-    """A memory for one validator, which accepts each proof once.
+    """A memory for one validator, which accepts each proof once; to be used by one thread at a time.
 
-    It is bounded: when it is full of proofs that have not ended, further ones are refused, since none could
-    be told from a used one. An entry costs about 200 bytes and leaves with the end of its proof.
+    It is bounded: where there is no room, further proofs are refused, since none could be told from a used
+    one. A key may have as many as there is room left for others: half of all when it is the only one, less
+    with each other that fills what it can. So nobody who is known, and floods, keeps others out. An entry
+    costs about 300 bytes and leaves with the end of its proof.
 
     Args:
         limit: How many are remembered at most.
@@ -26,7 +29,8 @@ class SeenProofs:
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
         self._seen: set[bytes] = set()
-        self._ends: list[tuple[datetime, bytes]] = []  # a heap; the same proofs as in the set
+        self._ends: list[tuple[datetime, bytes, bytes]] = []  # a heap; the same proofs, each with its key
+        self._of: Counter[bytes] = Counter()  # how many there are, by key; none is zero
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -41,15 +45,24 @@ class SeenProofs:
             now: Aware, UTC.
 
         Raises:
-            TokenVerifyError: It was seen, or the memory is full.
+            TokenVerifyError: It was seen, or there is no room for it.
         """
         while self._ends and self._ends[0][0] <= now:
-            self._seen.discard(heapq.heappop(self._ends)[1])
-        name = hashlib.sha256(public_key_der(key) + proof_id.encode("utf-8", "surrogatepass")).digest()
+            self._forget(heapq.heappop(self._ends))
+        owner = hashlib.sha256(public_key_der(key)).digest()
+        name = hashlib.sha256(owner + proof_id.encode("utf-8", "surrogatepass")).digest()
         if name in self._seen:
             raise TokenVerifyError.because(reasons.WPT_REPLAYED, "it was accepted before", where="proof")
-        if len(self._seen) >= self._limit:
-            message = f"{self._limit} proofs are remembered, which is the most"
+        if self._of[owner] >= self._limit - len(self._seen):
+            message = f"{len(self._seen)} proofs are remembered, {self._of[owner]} of them by this key"
             raise TokenVerifyError.because(reasons.WPT_MEMORY, message, where="proof")
         self._seen.add(name)
-        heapq.heappush(self._ends, (until, name))
+        self._of[owner] += 1
+        heapq.heappush(self._ends, (until, name, owner))
+
+    def _forget(self, entry: tuple[datetime, bytes, bytes]) -> None:
+        _, name, owner = entry
+        self._seen.discard(name)
+        self._of[owner] -= 1
+        if not self._of[owner]:
+            del self._of[owner]

@@ -103,12 +103,20 @@ class ObjectReader:
             raise self._malformed("it is not UTF-8")
         if data.count(b"[") + data.count(b"{") > self.most_depth:
             self._check_depth(text)
-        found = translated(lambda: self._decoder.decode(text), self._malformed)
+        found = translated(lambda: self._decode(text), self._malformed)
         if not isinstance(found, dict):
             raise self._malformed("it is not an object")
         if _ESCAPED_SURROGATE.search(text):
             self._check_unicode(found)
         return found
+
+    def _decode(self, text: str) -> object:
+        # spelled out behind the block, so that the error of Python does not come along
+        try:
+            return self._decoder.decode(text)
+        except json.JSONDecodeError as caught:
+            why = str(caught)
+        raise self._malformed(why)
 
     def _check_depth(self, text: str) -> None:
         # The decoder recurses; what it does with deep nesting depends on the stack that it is called on.

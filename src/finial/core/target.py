@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from finial.core.errors import CarriageError, shown
 from finial.core.reasons import carriage as reasons
+from finial.core.uri import ip_address, port_number
 
 MAX_TARGET_BYTES = 8192
 
@@ -39,7 +40,7 @@ class Target:
 
     def __post_init__(self) -> None:
         match = _URI.fullmatch(self.uri) if len(self.uri) <= MAX_TARGET_BYTES else None
-        if match is None:
+        if match is None or not _reachable(match["host"], match["port"]):
             message = f"{shown(self.uri.partition('?')[0])} is no URI of a host"
             raise CarriageError.because(reasons.TARGET_FORM, message)
         scheme, host = match["scheme"].lower(), match["host"].lower()
@@ -66,6 +67,12 @@ def check_bearer_target(uri: str) -> None:
 def plain(target: Target) -> CarriageError:
     """The refusal of a target that others can read along to."""
     return CarriageError.because(reasons.TARGET_PLAIN, f"{shown(target.uri)} is not reached over https")
+
+
+def _reachable(host: str, port: str | None) -> bool:
+    if host.startswith("[") and ip_address(host) is None:
+        return False
+    return port is None or port_number(port) is not None
 
 
 def _is_loopback(host: str) -> bool:

@@ -95,7 +95,8 @@ def read_fields(fields: Iterable[tuple[str, str]], carrier: ProofCarrier = DEFAU
     Raises:
         CarriageError: One of the two is missing, is there twice, or is not three parts of base64url.
     """
-    found = [(name.lower(), value.strip(" \t")) for name, value in fields]
+    # `lower` would make a name of ours of one that has the sign for kelvin in place of its k.
+    found = [(name.lower(), value.strip(" \t")) for name, value in fields if name.isascii()]
     tokens = [value for name, value in found if name == TOKEN_FIELD.lower()]
     if len(tokens) != 1 or not _VALUE.fullmatch(tokens[0]):
         message = f"there is not exactly one token in {TOKEN_FIELD}"

@@ -113,12 +113,17 @@ def write(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
     """Give a file this content, all of it or none, durable when this returns.
 
     The new content is written beside the file, in its own folder, and takes its name when it is on the disk.
+    So what is no file, such as a device or a pipe, would not be written to but be replaced, and is refused.
 
     Raises:
-        FileError: The system refuses; the old content is still there.
+        FileError: The system refuses, or something else has the name; the old content is still there.
     """
+    if not path.name:
+        raise FileError(_ACCESS, f"{path} is not the name of a file", subject=str(path))
     fresh = path.with_name(f".{path.name}.new")
     try:
+        if _other_than_file(path):
+            raise FileError(_ACCESS, f"cannot write {path}: it is no file", subject=str(path))
         fresh.unlink(missing_ok=True)  # left by a kill
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
@@ -135,6 +140,13 @@ def write(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise failed("write", path, error) from error
+
+
+def _other_than_file(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def remove(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from finial.core.errors import FinialError, Kind, Reason
 from finial.core.ids import SpiffeID
 from finial.rpc import Address, RpcError, StatusCode
+from finial.runtime.text import visible
 
 _log = logging.getLogger("finial.sdk")
 
@@ -87,23 +88,24 @@ def explained(error: RpcError, address: Address, wanted: SpiffeID | None = None)
     """
     where = f"the Workload API at {address}"
     if error.unprocessed:
-        return WorkloadAPIError(
-            UNREACHABLE, f"{where} cannot be reached: {error.message}", subject=str(address)
-        )
+        return WorkloadAPIError(UNREACHABLE, f"{where} cannot be reached{_said(error)}", subject=str(address))
     reason, what = _REASONS.get(error.code, (FAILED, f"failed ({error.code.name})"))
     if wanted is not None and reason is DENIED:
         what = f"does not give this process the identity {wanted}"
-    said = f": {error.message}" if error.message else ""
-    return WorkloadAPIError(reason, f"{where} {what}{said}", subject=str(address))
+    return WorkloadAPIError(reason, f"{where} {what}{_said(error)}", subject=str(address))
 
 
 def token_refused(error: RpcError, address: Address) -> WorkloadAPIError:
     """What a failed call to have a token validated means: a malformed request is one with a bad token."""
     if error.code is not StatusCode.INVALID_ARGUMENT or error.unprocessed:
         return explained(error, address)
-    said = f": {error.message}" if error.message else ""
-    text = f"the Workload API at {address} finds the token not valid{said}"
+    text = f"the Workload API at {address} finds the token not valid{_said(error)}"
     return WorkloadAPIError(TOKEN_REFUSED, text, subject=str(address))
+
+
+def _said(error: RpcError) -> str:
+    # Applications log it, each in its own way: it is one line, whatever the server has sent.
+    return f": {visible(error.message)}" if error.message else ""
 
 
 def tell(report: Report | None, problem: FinialError) -> None:

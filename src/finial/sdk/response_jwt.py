@@ -9,11 +9,13 @@ from typing import Final
 from finial.core.claims import read_audience
 from finial.core.errors import Finding, Kind, Reason, RefusedError, shown
 from finial.core.ids import SpiffeID
+from finial.core.jws import MAX_TOKEN_BYTES
 from finial.core.jwtsvid import JWTSVID
 from finial.core.rules.bundle import JWT_USE
 from finial.core.strictjson import frozen
+from finial.runtime.text import is_unicode
 from finial.sdk.keysets import KeySets
-from finial.sdk.problems import WorkloadAPIError
+from finial.sdk.problems import TOKEN_REFUSED, WorkloadAPIError
 from finial.sdk.response import AGENT_HINT, EMPTY, Answer, Hints, ResponseError, filled
 from finial.sdk.tokenbundles import JWTBundles
 from finial.wire.gen import workload as pb
@@ -51,11 +53,29 @@ def audiences_of(given: Sequence[str]) -> tuple[str, ...]:
         given: By the application.
 
     Raises:
-        WorkloadAPIError: There is none, or one is empty.
+        WorkloadAPIError: There is none, or one is empty or no Unicode.
     """
     if not given or not all(given):
         raise WorkloadAPIError(_AUDIENCE, "a token without an audience, or with an empty one, is for nobody")
+    if not all(map(is_unicode, given)):
+        raise WorkloadAPIError(_AUDIENCE, "an audience holds half a character, which no token can name")
     return tuple(dict.fromkeys(given))
+
+
+def check_shown(token: str) -> None:
+    """Return when the agent can be asked about what somebody has shown.
+
+    Args:
+        token: From whoever wants something, and anything therefore.
+
+    Raises:
+        WorkloadAPIError: No token has such characters, or so many.
+    """
+    if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+        message = (
+            f"what was shown is no token: that has up to {MAX_TOKEN_BYTES} characters, all of them ASCII"
+        )
+        raise WorkloadAPIError(TOKEN_REFUSED, message)
 
 
 def read_jwt_svids(

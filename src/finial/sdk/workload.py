@@ -26,6 +26,7 @@ from finial.sdk.response import by_hint
 from finial.sdk.response_jwt import (
     ValidatedJWT,
     audiences_of,
+    check_shown,
     read_jwt_bundles,
     read_jwt_svids,
     read_validated,
@@ -266,6 +267,7 @@ def _validation(
     token: str, audience: str
 ) -> Question[pb.ValidateJWTSVIDRequest, pb.ValidateJWTSVIDResponse, ValidatedJWT]:
     (name,) = audiences_of((audience,))
+    check_shown(token)
     request = pb.ValidateJWTSVIDRequest(audience=name, svid=token)
     return Question(_API.ValidateJWTSVID, request, lambda reply: read_validated(reply, name), token_refused)
 

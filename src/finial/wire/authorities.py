@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from finial.core.bundle import Bundle
 from finial.core.bundle_entries import TokenAuthorities
+from finial.core.claims import LAST_SECOND
 from finial.core.errors import BundleError, Finding, Kind, Reason, RefusedError
 from finial.core.keys import public_key_der, read_public_key
 from finial.core.rules.bundle import JWT_USE, WIT_USE
@@ -38,8 +39,6 @@ WIT_AUTHORITY: Final = Reason(
     hint=_KEY_HINT,
     meaning="A WIT authority of a bundle lacks a key id, has that of another key, or cannot sign tokens.",
 )
-
-_LAST_SECOND: Final = int(datetime.max.replace(tzinfo=UTC).timestamp())
 
 
 class X509(NamedTuple):
@@ -154,7 +153,7 @@ def read_keys(jwt: Sequence[types.JWTKey], wit: Sequence[types.WITKey]) -> Keys:
 def _take(held: TokenAuthorities, use: str, message: types.JWTKey | types.WITKey) -> list[str]:
     """Add a key to the others; what is wrong with it, if anything is."""
     faults = [] if message.key_id else ["missing key ID"]
-    if not 0 <= message.expires_at <= _LAST_SECOND:
+    if not 0 <= message.expires_at <= LAST_SECOND:
         faults.append(f"expires_at: {message.expires_at} is not a time between 1970 and the year 9999")
     try:
         key = read_public_key(message.public_key)

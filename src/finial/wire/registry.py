@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
+from finial.core.claims import LAST_SECOND
 from finial.core.entry import RegistrationEntry
 from finial.core.errors import (
     EntryError,
@@ -57,7 +58,6 @@ _MATCHES: Final = MappingProxyType(
         3: SetMatch.ANY,
     }
 )
-_LAST_SECOND: Final = int(datetime.max.replace(tzinfo=UTC).timestamp())
 
 _decode = decoder(types.Entry)
 
@@ -316,7 +316,7 @@ def _unix(instant: datetime | None) -> int:
 
 
 def _instant(seconds: int, where: str) -> datetime | None:
-    if not 0 <= seconds <= _LAST_SECOND:
+    if not 0 <= seconds <= LAST_SECOND:
         message = f"{seconds} is not a time between 1970 and the year 9999"
         raise EntryError.because(reasons.ENTRY_NUMBER, message, where=where)
     return datetime.fromtimestamp(seconds, UTC) if seconds else None

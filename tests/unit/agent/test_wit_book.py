@@ -58,10 +58,10 @@ def test_what_is_held_is_shown_until_its_end() -> None:
     assert wits.shown(ONE, NOW + HOUR - SECOND) is held
     assert wits.shown(ONE, NOW + HOUR) is None
     assert not wits.demand([ONE], NOW)
-    wits.expire(NOW + HOUR - SECOND, 10)
+    assert wits.expire(NOW + HOUR - SECOND, 10) == []
     assert len(wits) == 1
     assert wits.next_end() == NOW + HOUR
-    wits.expire(NOW + HOUR, 10)
+    assert wits.expire(NOW + HOUR, 10) == [ONE.id]
     assert len(wits) == 0
     assert wits.next_end() is None
 

@@ -102,6 +102,19 @@ async def test_a_server_that_is_away_is_asked_again(w: World, running: Agent) ->
 
 
 @on_wits
+async def test_what_has_ended_is_taken_away_though_there_is_no_other(w: World, running: Agent) -> None:
+    async with opened(w, running) as mine, opened(w, running) as other:
+        for each in (mine, other):
+            await each.next()
+        w.server.errors["BatchNewWITSVID"] = RpcError(StatusCode.UNAVAILABLE, "away")
+        await w.pass_time(timedelta(minutes=59), step=timedelta(minutes=1))
+        await mine.quiet()
+        await w.pass_time(timedelta(minutes=2), step=timedelta(seconds=15))
+        for each in (mine, other):
+            assert (await each.end()).code is StatusCode.UNAVAILABLE
+
+
+@on_wits
 async def test_a_server_that_asks_to_be_left_alone_is(w: World, running: Agent) -> None:
     pause = timedelta(seconds=20)
     error = RpcError(StatusCode.RESOURCE_EXHAUSTED, "too much", retry_after=pause)

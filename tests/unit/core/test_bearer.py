@@ -42,7 +42,16 @@ def test_what_carries_no_token(fields: list[tuple[str, str]]) -> None:
     assert TOKEN not in str(caught.value)
 
 
-@pytest.mark.parametrize("token", ["", "a b", "a\r\nx: y", "ä"])
+@pytest.mark.parametrize("token", ["", "a b", "a\r\nx: y", "ä", f" {TOKEN}", f"{TOKEN}\n", "a.b.c"])
 def test_what_is_no_token(token: str) -> None:
-    with pytest.raises(CarriageError):
+    with pytest.raises(CarriageError) as caught:
         write_bearer(token)
+    assert caught.value.reason.id == "field-bearer"
+
+
+def test_what_is_bound_to_a_key_never_travels_as_if_it_were_not() -> None:
+    token = tokens.wit()
+    for bound in (token, tokens.proof(token)):
+        with pytest.raises(CarriageError, match="no JWT-SVID: header: type") as caught:
+            write_bearer(bound)
+        assert bound not in str(caught.value)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from finial.core import jwk
+from finial.core import base64url, jwk
 from finial.core.errors import KeyRefusedError
 from finial.core.keys import PrivateKey
 from support import forge
@@ -71,6 +71,15 @@ def test_the_widths_of_coordinates() -> None:
 )
 def test_what_is_no_public_key(members: dict[str, object], wanted: str) -> None:
     assert reason(members) == wanted
+
+
+def test_a_key_has_one_spelling() -> None:
+    field = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    y = 0x66485C780E2F83D72433BD5D84A06BB6541C2AF31DAE871728BF856A174F93F4
+    members = {"kty": "EC", "crv": "P-256", "y": base64url.encode_number(y, 32)}
+    key = jwk.read_public({**members, "x": base64url.encode_number(0, 32)})
+    assert jwk.write_public(key)["y"] == members["y"]
+    assert reason({**members, "x": base64url.encode_number(field, 32)}) == "key-malformed"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,21 @@ def test_what_was_asked_for_is_missing() -> None:
     assert reason(pem.read_private_key, b"") == "pem-label"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEY_BLOCK.replace(b"KEY-----\n", b"KEY----\n", 1),
+        KEY_BLOCK.replace(b"KEY-----\n", b"KEY\n", 1),
+        b"-----BEGIN c2VjcmV0-----\n!\n-----END c2VjcmV0-----\n",
+        b"-----BEGIN c2VjcmV0-----\nAAAA\n-----END c2VjcmV0-----\n",
+    ],
+)
+def test_a_key_where_the_label_should_be_is_not_quoted(text: bytes) -> None:
+    with pytest.raises(PEMError) as caught:
+        pem.read_private_key(text)
+    assert "c2Vj" not in str(caught.value)  # the key in base64
+
+
 def test_too_large() -> None:
     assert reason(pem.read_blocks, b"x" * (pem.MAX_PEM_BYTES + 1)) == "pem-large"
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -28,6 +28,12 @@ def test_an_authority_of_a_day() -> None:
     assert day.prepare_at() == NOW + 12 * HOUR
     assert day.activate_at() == NOW + 20 * HOUR
     assert prune_at(day.end) == NOW + 2 * DAY
+
+
+@pytest.mark.parametrize("before", [timedelta(0), timedelta(seconds=1), 12 * HOUR, DAY])
+def test_an_authority_for_ever_is_never_taken_out(before: timedelta) -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    assert prune_at(last - before) == last
 
 
 def test_an_authority_of_years_does_not_wait_for_months() -> None:

@@ -42,9 +42,26 @@ def test_what_has_ended_is_forgotten() -> None:
 
 
 def test_a_full_memory_refuses() -> None:
-    seen = SeenProofs(limit=2)
+    seen = SeenProofs(limit=4)
     assert [accept(seen, name) for name in ("a", "b", "c")] == ["", "", "wpt-memory-full"]
     assert accept(seen, "a") == "wpt-used"
     assert accept(seen, "c", until=END + timedelta(seconds=1), now=END) == ""
     with pytest.raises(TokenVerifyError, match="proof: "):
         SeenProofs(limit=0).accept(KEY, "a", until=END, now=tokens.NOW)
+
+
+def test_whoever_floods_keeps_nobody_else_out() -> None:
+    seen = SeenProofs(limit=100)
+    assert [accept(seen, str(number)) for number in range(200)].count("") == 50
+    other = forge.key("other").public_key()
+    for number in range(25):
+        seen.accept(other, str(number), until=END + timedelta(seconds=1), now=tokens.NOW)
+    with pytest.raises(TokenVerifyError, match="75 proofs are remembered, 25 of them by this key"):
+        seen.accept(other, "more", until=END, now=tokens.NOW)
+    third = forge.key("third").public_key()
+    seen.accept(third, "one", until=END, now=tokens.NOW)
+    later = END + timedelta(seconds=2)
+    assert accept(seen, "late", until=later, now=END) == ""  # all but those of the second key have ended
+    seen.accept(other, "late", until=later, now=END)
+    seen.accept(third, "late", until=later, now=END + timedelta(seconds=1))
+    assert len(seen) == 3

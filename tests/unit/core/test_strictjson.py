@@ -112,7 +112,7 @@ def test_nothing_of_what_was_read_is_in_the_error(data: bytes) -> None:
     assert found is not None
     assert "secret" not in "".join(traceback.format_exception(found))
     while found is not None:
-        assert "secret" not in repr(found)
+        assert "secret" not in f"{found!r} {vars(found)}"
         found = found.__cause__ or found.__context__
 
 

@@ -15,6 +15,7 @@ SVID = WITSVID(TOKEN)
 PROOF = tokens.proof(TOKEN)
 WIT = ("workload-identity-token", TOKEN)
 OWN, AUTHORIZATION = ProofCarrier.FIELD, ProofCarrier.AUTHORIZATION
+KELVIN = "\u212a"  # `lower` makes a k of it
 
 
 @pytest.mark.parametrize("carrier", ProofCarrier)
@@ -58,6 +59,8 @@ def test_a_token_never_travels_alone() -> None:
         ([(WIT[0], "a.b"), ("workload-proof-token", PROOF)], OWN, "field-token"),
         ([(WIT[0], f"{TOKEN}, {TOKEN}"), ("workload-proof-token", PROOF)], OWN, "field-token"),
         ([(WIT[0], "a.b.ä"), ("workload-proof-token", PROOF)], OWN, "field-token"),
+        ([(WIT[0].replace("k", KELVIN), TOKEN), ("workload-proof-token", PROOF)], OWN, "field-token"),
+        ([WIT, (f"wor{KELVIN}load-proof-token", PROOF)], OWN, "field-proof"),
         ([WIT], OWN, "field-proof"),
         ([WIT, ("authorization", f"WPT {PROOF}")], OWN, "field-proof"),
         ([WIT, ("workload-proof-token", PROOF)], AUTHORIZATION, "field-proof"),

@@ -42,6 +42,35 @@ def test_a_mode_is_given_even_against_the_umask(tmp_path: Path) -> None:
     assert _mode(tmp_path / "data" / "agent") == 0o755
 
 
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    for path in (fifo, link, tmp_path):
+        with pytest.raises(FileError, match=r"cannot write .*: it is no file"):
+            files.write(path, b"secret")
+    assert fifo.is_fifo()
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [fifo, link]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_what_has_no_name_is_no_file(name: str) -> None:
+    with pytest.raises(FileError, match="is not the name of a file"):
+        files.write(Path(name), b"secret")
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    (tmp_path / "loose").symlink_to(tmp_path / "nowhere")
+    for name in ("link", "loose"):
+        files.write(tmp_path / name, b"secret")
+        assert not (tmp_path / name).is_symlink()
+    assert (tmp_path / "other").read_bytes() == b"old"
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_an_existing_folder_keeps_its_permissions(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o711)
     files.folder(tmp_path / "data", 0o700)

@@ -89,6 +89,8 @@ def test_audiences_are_named_each_once() -> None:
         with pytest.raises(WorkloadAPIError, match="without an audience") as caught:
             audiences_of(given)
         assert caught.value.reason.hint
+    with pytest.raises(WorkloadAPIError, match="half a character"):
+        audiences_of(["a", "\ud800"])
 
 
 def struct(**claims: object) -> well_known.Struct:

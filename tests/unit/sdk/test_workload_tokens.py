@@ -186,6 +186,31 @@ def test_a_token_that_proves_nothing_is_told_from_an_agent_that_cannot_say(
     run(main())
 
 
+@pytest.mark.parametrize("shown", ["\udcff.b.c", "ä.b.c", "a" * 32_769])
+def test_what_can_be_no_token_is_refused_without_asking(shown: str) -> None:
+    async def main() -> None:
+        api = FakeWorkloadAPI()
+        async with serving(api) as address, client(address) as asking:
+            with pytest.raises(WorkloadAPIError, match="no token") as caught:
+                await asking.validate_jwt_svid(shown, tokens.AUDIENCE)
+        assert caught.value.reason.kind is Kind.UNTRUSTED
+        assert shown not in str(caught.value)
+        assert not api.asked
+
+    run(main())
+
+
+def test_what_an_agent_says_is_one_line_for_whoever_logs_it() -> None:
+    async def main() -> None:
+        refusal = RpcError(StatusCode.INVALID_ARGUMENT, "no\nERROR all is lost \x1b[2J")
+        async with serving(FakeWorkloadAPI(validated=refusal)) as address, client(address) as asking:
+            with pytest.raises(WorkloadAPIError) as caught:
+                await asking.validate_jwt_svid("a.b.c", tokens.AUDIENCE)
+        assert str(caught.value).endswith(r"no\nERROR all is lost \x1b[2J")
+
+    run(main())
+
+
 def test_watching_the_keys_for_tokens() -> None:
     async def main() -> None:
         api = FakeWorkloadAPI(

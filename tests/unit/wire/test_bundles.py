@@ -120,6 +120,15 @@ def test_a_broken_key_for_tokens_is_passed_over_alone() -> None:
         assert part in text
 
 
+def test_the_ends_of_keys_are_where_dates_end() -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    ends = int(last.timestamp())
+    keys = [types.JWTKey(public_key=_KEY, key_id=f"{end}", expires_at=end) for end in (ends, ends + 1)]
+    found = bundles.examined(types.Bundle(trust_domain="b.test", jwt_authorities=keys))
+    assert [each.expires_at for each in found.bundle.jwt_authorities] == [last]
+    assert [each.where for each in found.broken] == ["jwt_authorities[1]"]
+
+
 def test_a_hint_is_whole_seconds_within_reason() -> None:
     odd = _bundle(refresh_hint=timedelta(seconds=1, microseconds=1))
     assert bundles.bundle_message(odd).refresh_hint == 2

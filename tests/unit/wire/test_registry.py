@@ -101,7 +101,7 @@ def test_every_field_that_cannot_be_read_is_named() -> None:
         ],
         federates_with=["good.test", "bad/test"],
         expires_at=-1,
-        created_at=2**62,
+        created_at=253_402_300_800,  # the first second after the year 9999
     )
     with pytest.raises(EntryError) as caught:
         registry.read_entry(message)

@@ -26,7 +26,7 @@ FIELD_TOKEN = Reason(
 FIELD_BEARER = Reason(
     "field-bearer",
     Kind.INVALID,
-    ("JWT-31", "JWT-32"),
-    "Send the token once, as: Authorization: Bearer <token>.",
+    ("JWT-31", "JWT-32", "WIT-39", "WIT-40"),
+    "Send a JWT-SVID once, as: Authorization: Bearer <token>; a WIT-SVID travels in a field of its own.",
     "A request does not have exactly one bearer token in the field Authorization.",
 )

@@ -226,7 +226,7 @@ def _path(raw: object) -> Path:
 def _socket(raw: object) -> Path:
     path = _path(raw)
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
-        raise ValueError(f"the path of a socket has at most {_LONGEST_SOCKET_PATH} bytes: {path}")
+        raise ValueError(f"the path of a socket has at most {_LONGEST_SOCKET_PATH} bytes: {_quoted(raw)}")
     return path
 
 

@@ -5,6 +5,7 @@ Clauses: JWT-18, JWT-20, JWT-43.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -19,6 +20,8 @@ _log = logging.getLogger("finial.server")
 
 MOST_AUDIENCES: Final = 1000
 MOST_CHARACTERS: Final = 16_384
+MOST_WRITTEN: Final = 20_000
+"""In JSON some characters take six times as much, and a token that is read has no more than 32 KiB."""
 MOST_TOLD: Final = 256
 """Of so many audiences the log tells, of each once; further ones are only counted."""
 
@@ -43,6 +46,10 @@ def read_audience(values: Sequence[str]) -> tuple[str, ...]:
     audience = tuple(dict.fromkeys(filter(None, values)))
     if not audience:
         raise invalid("at least one audience is required")
+    # Whoever signs would say that a limit is reached, for which agents leave a server in peace for a while:
+    # one workload would keep all the others of its node waiting.
+    if len(json.dumps(audience, separators=(",", ":"))) > MOST_WRITTEN:
+        raise invalid(f"the audiences take more than {MOST_WRITTEN} characters in a token")
     return audience
 
 

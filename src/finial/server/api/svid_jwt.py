@@ -101,12 +101,15 @@ class JWTService:
     async def new(self, request: svid_pb.NewJWTSVIDRequest, caller: Caller) -> svid_pb.NewJWTSVIDResponse:
         """A JWT-SVID for an entry of the calling agent. Clauses: JWT-13, JWT-15."""
         signer = self._enabled()
+        entry = self._ground.entry(caller, request.entry_id)
+        audience = read_audience(request.audience)
+        del request  # it may be large, and whoever waits keeps only what is needed
         if self._limit is not None:
             await self._limit.wait(caller)
             caller.recheck()
-        entry = self._ground.entry(caller, request.entry_id)
+            entry = self._ground.entry(caller, entry.id)
         jti = base64url.encode(self._chance.token(_JTI_BYTES)) if entry.jwt_svid_include_jti else ""
-        order = self._order(entry.spiffe_id, read_audience(request.audience), jti=jti)
+        order = self._order(entry.spiffe_id, audience, jti=jti)
         return svid_pb.NewJWTSVIDResponse(svid=self._sign(signer, order, entry.jwt_svid_ttl))
 
     async def mint(self, request: svid_pb.MintJWTSVIDRequest, caller: Caller) -> svid_pb.MintJWTSVIDResponse:

@@ -224,6 +224,8 @@ def test_the_path_of_a_socket_fits_into_the_kernels() -> None:
     assert SOCKET.read("/" + "x" * 106) == Path("/" + "x" * 106)
     with pytest.raises(ValueError, match="at most 107 bytes"):
         SOCKET.read("/" + "x" * 107)
+    with pytest.raises(ValueError, match=r"/\\x1bxx"):
+        SOCKET.read("/\x1b" + "x" * 107)
 
 
 def test_a_type_without_a_form_is_a_fault() -> None:

@@ -17,7 +17,7 @@ from finial.core.ids import SpiffeID
 from finial.core.jwtsvid import JWTSVID, validate_jwt
 from finial.rpc import RpcError, StatusCode
 from finial.runtime.metrics import Counter
-from finial.server.api.audiences import AudienceWatch
+from finial.server.api.audiences import MOST_AUDIENCES, MOST_CHARACTERS, AudienceWatch
 from finial.server.api.svid import Ground
 from finial.server.api.svid_jwt import JWTService, Terms
 from finial.server.ca.tokens import JWTSigner
@@ -151,9 +151,14 @@ def test_what_an_agent_gets_no_token_for(
 
 def test_what_is_too_long_for_a_token_is_refused(tmp_path: Path) -> None:
     async def test(made: Desk) -> None:
-        with pytest.raises(FinialError, match="at most 32768 are read"):
-            await made.new("web", "\u00e4" * 16_000)
+        # Not RESOURCE_EXHAUSTED, for which an agent would keep all its other workloads waiting.
+        for text in ("\u00e4" * 16_000, "\x01" * 5_000, "\U0001f600" * 2_000, '"' * 16_000):
+            with pytest.raises(RpcError, match="take more than 20000 characters in a token") as caught:
+                await made.new("web", text)
+            assert caught.value.code is StatusCode.INVALID_ARGUMENT
         assert made.figures.jwt.value == 0
+        for most in (["a" * MOST_CHARACTERS], ["\x01" * 3_332], [f"{each:016}" for each in range(1_000)]):
+            assert JWTSVID.parse((await made.new("web", *most)).token).audience == tuple(most)
 
     at_desk(test, tmp_path)
 
@@ -194,6 +199,21 @@ def test_more_than_five_hundred_a_second_wait_and_whoever_is_banned_meanwhile_ge
         assert ends[-1].code is StatusCode.PERMISSION_DENIED
 
     at_desk(test, tmp_path, limited=True, recheck=recheck)
+
+
+def test_what_is_refused_anyhow_waits_for_no_turn(tmp_path: Path) -> None:
+    async def test(made: Desk) -> None:
+        for _ in range(500):
+            await made.new("web", "a")
+        for entry_id, audience in (("web", [""] * (MOST_AUDIENCES + 1)), ("nobody", ["a"])):
+            calls = [asyncio.ensure_future(made.new(entry_id, *audience)) for _ in range(200)]
+            await settle()
+            assert all(call.done() for call in calls)
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+            codes = {each.code for each in ends if isinstance(each, RpcError)}
+            assert codes < {StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND}
+
+    at_desk(test, tmp_path, limited=True)
 
 
 def test_certificates_and_tokens_have_limits_of_their_own(tmp_path: Path) -> None:
