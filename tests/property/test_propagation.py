@@ -60,7 +60,7 @@ async def play(seed: int, servers: int, script: Sequence[Step]) -> World:
 @given(
     seed=st.integers(0, 999),
     servers=st.integers(1, 2),
-    acts=st.lists(st.lists(steps, max_size=12), max_size=10),
+    acts=st.lists(st.lists(steps, min_size=1, max_size=12), max_size=10),
 )
 @pytest.mark.timeout(60 + EXAMPLES * 10)
 def test_agents_hold_what_is_so(seed: int, servers: int, acts: Sequence[Sequence[Step]]) -> None:

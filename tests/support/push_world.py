@@ -23,7 +23,7 @@ from finial.server.push.delivery import Deliveries, Observers
 from finial.server.push.failover import Failover
 from finial.server.push.ground import Ground
 from finial.server.push.hub import Hub
-from finial.server.push.turns import Turns
+from finial.server.push.turns import AT_ONCE, LARGE, Turns
 from finial.server.store.records import (
     BundleRecord,
     Change,
@@ -264,6 +264,14 @@ class Site:
         assert stream is not None
         await eventually(lambda: stream.behind_since is None)
         return agent
+
+    @asynccontextmanager
+    async def all_turns(self) -> AsyncIterator[None]:
+        """Others have all the turns for large transfers."""
+        async with AsyncExitStack() as stack:
+            for _ in range(AT_ONCE):
+                await stack.enter_async_context(self.world.ground.turns.turn(LARGE + 1))
+            yield
 
 
 @asynccontextmanager

@@ -39,6 +39,12 @@ def differences(agent: SimAgent, allowed: Allowed) -> str:
     return "; ".join(found)
 
 
+def is_ahead(agent: SimAgent, truth: Moment) -> bool:
+    """Whether an agent has seen more than there is: the database was put back, and it does not know."""
+    state = agent.pushed.greeting()
+    return state is not None and state.epoch == truth.epoch and state.seq > truth.position
+
+
 def check_index(server: SimServer, moment: Moment) -> None:
     """An index holds the rows of a moment, and nothing else."""
     index = server.index

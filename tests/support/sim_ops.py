@@ -19,7 +19,7 @@ from support.clock import START
 from support.sim_truth import ALIASES, DOMAIN
 
 AGENTS: Final = tuple(f"spiffe://{DOMAIN}/spire/agent/sim/a{number}" for number in range(3))
-PATHS: Final = tuple(f"spiffe://{DOMAIN}/p{number}" for number in range(6))
+PATHS: Final = tuple(f"spiffe://{DOMAIN}/p{number}" for number in range(4))
 PARENTS: Final = (*AGENTS, ALIASES, *PATHS)
 """Whom an entry may stand under: agents, the server (then it is an alias), or other entries."""
 SELECTORS: Final = tuple(Selector("sim", value) for value in "xyz")
@@ -50,6 +50,17 @@ class Entry:
             expires_at=_ends(self.ends),
             hint=self.hint,
         )
+
+
+FIRST: Final = (
+    Entry("e0", 0, 3, frozenset({0})),  # an alias of two agents
+    Entry("e1", 1, 4, frozenset({0})),
+    Entry("e2", 2, 5, frozenset({0})),
+    Entry("e3", 3, 0, frozenset({0})),  # below one of these two
+    Entry("e4", 1, 7, frozenset({0})),
+    Entry("e5", 0, 2, frozenset({0})),  # below the third agent, and leads to what the alias does
+)
+"""What is there at the beginning: levels below each other, some of which several agents share."""
 
 
 def _ends(seconds: int | None) -> datetime | None:

@@ -39,7 +39,7 @@ class Do(Step):
     async def run(self, world: World) -> None:
         await world.do(self.server, self.ops, dies=self.dies)
         if world.calm and not self.dies:
-            await world.prompt()
+            await world.prompt(self.ops)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from finial.server.store.writer import Tx
 from support import sim_ops
 from support.dice import Dice
 from support.sim_agent import SimAgent
-from support.sim_checks import Noting, bounds, check_index, differences, why_gone
+from support.sim_checks import Noting, bounds, check_index, differences, is_ahead, why_gone
 from support.sim_clock import SimClock, at_rest
 from support.sim_monitor import Monitor, Told
 from support.sim_net import Line, Net
@@ -28,6 +28,7 @@ from support.sim_truth import History, Moment, read
 _LONGEST_QUIET = timedelta(minutes=20)
 _LOOK_EVERY = timedelta(seconds=1)
 _HEARTBEATS, _PROMPT = 13, 4  # looks
+_BACK = 20  # looks; an agent that is turned away twice within seconds waits for up to 15
 _FIRST_SELECTORS = ((0, 1), (0,), (1, 2))
 
 
@@ -115,9 +116,10 @@ class World:
     # Coming and going.
 
     async def begin(self) -> None:
-        """Start everything, with an own bundle."""
+        """Start everything, with bundles and a few entries."""
         await self.start_server(0)
-        await self.do(0, [sim_ops.SetBundle(0, frozenset({0}))])
+        await self.do(0, [sim_ops.SetBundle(0, frozenset({0})), sim_ops.SetBundle(1, frozenset({0}))])
+        await self.do(0, [sim_ops.Create(sim_ops.FIRST)])
         if self.several:
             await self.start_server(1)
         for number in range(len(AGENTS)):
@@ -258,6 +260,9 @@ class World:
         calm, hellos, leases = self.calm, self.monitor.counts.get("hello", 0), self._leases()
         await self._let_pass(_HEARTBEATS, timedelta(seconds=10))
         await self._stays()
+        now = self.clock.now().timestamp()
+        if any(now - 1 <= row.expires_at <= now + 0.01 for row in self.truth().entries.values()):
+            await self._let_pass(1, _LOOK_EVERY)  # not everybody need know yet
         self.check_figures()
         if calm and leases == self._leases():
             assert self.monitor.counts.get("hello", 0) == hellos, "a stream did not last"
@@ -265,10 +270,11 @@ class World:
     def _leases(self) -> list[object]:
         return [agent.link._lease for agent in filter(None, self.agents)]
 
-    async def prompt(self) -> None:
+    async def prompt(self, ops: Sequence[Op]) -> None:
         """Where nothing is wrong, what has been done has arrived soon."""
         await self._revive()
-        await self._let_pass(_PROMPT, _LOOK_EVERY)
+        evicted = any(isinstance(op, sim_ops.Evict) for op in ops)
+        await self._let_pass(_BACK if evicted else _PROMPT, _LOOK_EVERY)
         await self._stays()
 
     async def _let_pass(self, times: int, duration: timedelta) -> None:
@@ -347,6 +353,8 @@ class World:
                 why = "it polls"
             elif not agent.pushed.live.is_set():
                 why = "it is not subscribed"
+            elif is_ahead(agent, truth):
+                why = "it has seen what is not there any more"
             else:
                 why = differences(agent, truth.allowed(agent.id, now))
             if why:

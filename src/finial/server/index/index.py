@@ -47,6 +47,7 @@ class Index:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap, by position
         self._numbers = count()  # of those who wait
         self._alarm: int | None = None  # when `run` expects the next entry to end
+        self._still = False  # whether it does not look at the time any more, as nothing ends or has ended
         self._sooner = asyncio.Event()
 
     @property
@@ -201,7 +202,8 @@ class Index:
             now = clock.now().timestamp()
             self.expire(now)
             self._alarm = self.entries.next_end()
-            if self._alarm is None and not self.entries.any_ended:
+            self._still = self._alarm is None and not self.entries.any_ended
+            if self._still:
                 await self._sooner.wait()
             else:
                 left = _NAP if self._alarm is None else timedelta(seconds=self._alarm - now)
@@ -250,5 +252,7 @@ class Index:
             if not future.done():
                 future.set_result(None)
         coming = self.entries.next_end()
-        if coming is not None and (self._alarm is None or coming < self._alarm):
+        earlier = coming is not None and (self._alarm is None or coming < self._alarm)
+        # What has ended by the last look need not have ended: the clock may have been set back long since.
+        if earlier or (self._still and self.entries.any_ended):
             self._sooner.set()

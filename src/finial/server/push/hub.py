@@ -31,7 +31,7 @@ class Stream(Protocol):
 
     @property
     def synced(self) -> bool:
-        """Whether the agent has acknowledged anything."""
+        """Whether the agent has acknowledged anything, or said at the beginning what it may serve."""
 
     def end(self, error: RpcError) -> None:
         """End it."""

@@ -124,6 +124,9 @@ class Session:
         await self._ground.failover.caught_up(self._agent_id, held)
         self._ground.hub.check(self._agent_id, held)
         step = self._teller.begin(held)
+        if step is Opening.CURRENT:
+            # It holds everything by its own word, and an acknowledgement is no more than that.
+            self.synced, self.behind_since = True, None
         while True:
             await self._say(step)
             await self._until(lambda: self._sent is None)
@@ -200,8 +203,6 @@ class Session:
         self._owed = now + (HELD_PATIENCE if page.compare else PATIENCE)
         if page.state is not None:
             self._sent = _Sent(page.number, page.state, self._teller.sequence, self._told.take())
-            if self.behind_since is None:
-                self.behind_since = now
         data = push.encoded(page, self._pace(now))
         self._ground.hub.bytes_sent += len(data)
         await self._call.send_encoded(data)

@@ -117,6 +117,37 @@ def test_a_clock_that_is_set_is_noticed_within_a_nap() -> None:
     _test(scenario)
 
 
+def test_a_clock_that_was_set_back_while_nothing_ended_lets_no_entry_have_ended() -> None:
+    async def scenario(world: World) -> None:
+        subscription = world.index.watch(AGENT, world.wake)
+        await settle()
+        assert not world.clock._sleepers
+        world.clock.jump(timedelta(hours=-2))
+        world.tell(_entry("web", -5))
+        await settle()
+        assert subscription.digest().count == 1
+        assert subscription.drain().entries == ("web",)
+        world.clock.jump(timedelta(hours=2))
+        await world.clock.advance(module._NAP)
+        assert subscription.digest().count == 0
+
+    _test(scenario)
+
+
+def test_an_entry_that_comes_when_it_has_ended_is_looked_at_again_at_each_nap() -> None:
+    async def scenario(world: World) -> None:
+        subscription = world.index.watch(AGENT, world.wake)
+        await settle()
+        world.tell(_entry("web", -5))
+        await settle()
+        assert subscription.digest().count == 0
+        world.clock.jump(timedelta(seconds=-10))
+        await world.clock.advance(module._NAP)
+        assert subscription.digest().count == 1
+
+    _test(scenario)
+
+
 def test_nobody_is_woken_while_nothing_can_end() -> None:
     async def scenario(world: World) -> None:
         world.tell(_entry("web"))

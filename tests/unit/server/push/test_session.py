@@ -11,6 +11,7 @@ from finial.core.ids import TrustDomain
 from finial.rpc import StatusCode
 from finial.server.index.subscriptions import MOST_DIRTY
 from finial.server.push.draft import PAGE_ITEMS
+from finial.server.push.turns import LARGE
 from finial.wire.gen import finial_api_server_push_v1 as push_pb
 from support.clock import settle
 from support.push_world import AGENT, OTHER, Site, pushing
@@ -109,6 +110,45 @@ def test_one_that_shows_far_too_much_when_asked_is_told_everything_too() -> None
         assert page.reset
         assert agent.compared == 1
         assert agent.entries == site.world.truth
+
+    _test(scenario)
+
+
+def test_what_an_agent_lacks_is_looked_at_again_when_its_turn_has_come() -> None:
+    async def scenario(site: Site) -> None:
+        site.world.put(*_names(LARGE + 10))
+        first = await site.synced()
+        again = await site.agent()
+        async with site.all_turns():
+            site.world.put("e0", hint="other")
+            site.world.remove("e1")
+            await again.hello(like=first)
+            await eventually(lambda: site.world.ground.turns.waiting == 1)
+            site.world.put("e0", "e1")
+        (page,) = await again.change()
+        assert not again.compared
+        assert not page.reset
+        assert not page.entries
+        assert not page.gone
+        assert again.entries == site.world.truth
+
+    _test(scenario)
+
+
+def test_what_changes_while_an_agent_waits_for_its_turn_is_told_with_the_rest() -> None:
+    async def scenario(site: Site) -> None:
+        site.world.put(*_names(LARGE + 10))
+        first = await site.synced()
+        again = await site.agent()
+        async with site.all_turns():
+            site.world.put("e0", hint="other")
+            await again.hello(like=first)
+            await eventually(lambda: site.world.ground.turns.waiting == 1)
+            site.world.put("e1", hint="other")
+        (page,) = await again.change()
+        assert again.compared == 1
+        assert {item.entry.id for item in page.entries} == {"e0", "e1"}
+        assert again.entries == site.world.truth
 
     _test(scenario)
 

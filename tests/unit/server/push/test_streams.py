@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -37,15 +36,6 @@ def _names(count: int, start: int = 0) -> list[str]:
     return [f"e{each}" for each in range(start, start + count)]
 
 
-@asynccontextmanager
-async def _all_turns(site: Site) -> AsyncIterator[None]:
-    """Others have all the turns."""
-    async with AsyncExitStack() as stack:
-        for _ in range(AT_ONCE):
-            await stack.enter_async_context(site.world.ground.turns.turn(LARGE + 1))
-        yield
-
-
 # What streams share.
 
 
@@ -75,7 +65,7 @@ def test_who_waits_for_its_turn_for_too_long_is_sent_away() -> None:
     async def scenario(site: Site) -> None:
         site.world.put(*_names(LARGE + 1))
         turns = site.world.ground.turns
-        async with _all_turns(site):
+        async with site.all_turns():
             others = [turns.turn(LARGE + 1) for _ in range(AT_ONCE)]  # their turn comes, and lasts too
             tasks = [asyncio.ensure_future(each.__aenter__()) for each in others]
             await eventually(lambda: turns.waiting == AT_ONCE)
@@ -103,6 +93,44 @@ def test_how_many_are_behind() -> None:
         assert site.world.hub.behind() == 1
         await agent.ack(page)
         await eventually(lambda: site.world.hub.behind() == 0)
+
+    _test(scenario)
+
+
+def test_nobody_is_behind_for_what_tells_nothing_new() -> None:
+    async def scenario(site: Site) -> None:
+        def current() -> bool:
+            (found,), _ = site.world.deliveries.of("a")
+            return found.current
+
+        site.world.put("a")
+        first = await site.synced()
+        site.world.deliveries._commits["a"].steps.clear()  # as if it had been told by another server
+        assert current()
+        # On the next connection it says what it holds, and acknowledges nothing yet.
+        again = await site.agent()
+        await again.hello(like=first)
+        (page,) = await again.change(ack=False)
+        await first.call.half_close()
+        await eventually(lambda: site.world.fleet.streams == {AGENT: 1})
+        assert current()
+        await again.ack(page)
+        # A heartbeat is out for long.
+        await settle()
+        await site.world.clock.advance(45 * _SECOND)
+        (page,) = await again.change(ack=False)
+        await site.world.clock.advance(2 * _SECOND)
+        assert current()
+        assert site.world.hub.behind() == 0
+        # What changes while it is out makes the agent late.
+        site.world.put("a", hint="other")
+        await site.world.clock.advance(2 * _SECOND)
+        assert not current()
+        assert site.world.hub.behind() == 1
+        await again.ack(page)
+        await again.change()
+        await eventually(current)
+        assert site.world.hub.behind() == 0
 
     _test(scenario)
 
@@ -250,7 +278,7 @@ def test_a_ban_ends_whoever_waits_for_the_server_or_for_its_turn(seq: int, count
     async def scenario(site: Site) -> None:
         site.world.put(*_names(LARGE + 1))
         agent = await site.agent()
-        async with _all_turns(site):
+        async with site.all_turns():
             await agent.hello(seq=seq, count=count)
             await eventually(lambda: site.world.hub.connected == 1)
             await settle()
