@@ -79,6 +79,7 @@ soak: $(READY)
 
 bench: $(READY)
 	$(PY) -m bench.rpc
+	$(PY) -m bench.standards
 	$(PY) -m bench.all
 
 protos: $(READY)
