@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from interop.peers import PEERS, PeerMissingError, build, is_built, require
+from interop.peers import PEERS, build, is_built, require
+from interop.toolchains import PeerMissingError
 from support.interop_certs import PKI
 from support.interop_world import World
+from support.judge import LIBRARIES, Judge, Judging, Library
+
+_JUDGING_SECONDS = 60.0
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -17,6 +23,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    calls = [item.callspec for item in session.items if hasattr(item, "callspec")]
+    wanted |= {each.params["library"].peer for each in calls if "library" in each.params}
     said = session.config.get_terminal_writer()
     for name in PEERS:
         if name in wanted and not is_built(name):
@@ -44,6 +52,18 @@ def spiffepeer() -> Path:
 
 
 @pytest.fixture(scope="session")
+def javapeer() -> Path:
+    """The java-spiffe workload."""
+    return require("javapeer")
+
+
+@pytest.fixture(scope="session")
+def rustpeer() -> Path:
+    """The workload on the Rust crate."""
+    return require("rustpeer")
+
+
+@pytest.fixture(scope="session")
 def spire_agent() -> Path:
     """SPIRE's agent."""
     return require("spire_agent")
@@ -59,6 +79,29 @@ def spire_server() -> Path:
 def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
     """Certificates for the whole run."""
     return PKI.make(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda each: each.name)
+def library(request: pytest.FixtureRequest) -> Library:
+    """A SPIFFE library of another language."""
+    chosen = request.param
+    assert isinstance(chosen, Library)
+    return chosen
+
+
+@pytest.fixture
+def judging(library: Library) -> Judging:
+    """Runs a test with the library as its judge."""
+    program = require(library.peer) if library.peer else None
+
+    def run(test: Callable[[Judge], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(_JUDGING_SECONDS), Judge(library, program) as judge:
+                await test(judge)
+
+        asyncio.run(main())
+
+    return run
 
 
 @pytest.fixture(params=["ngh2", "h2"])

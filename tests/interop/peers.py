@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from interop.toolchains import Cargo, Go, Maven, PeerMissingError, Toolchain, ToolMissingError
+
+__all__ = ["PEERS", "PeerMissingError", "build", "is_built", "require"]
+
 _SOURCES = Path(__file__).parent / "peers"
-# The first build of SPIRE's server compiles 1,900 packages; a busy machine may take three times the usual.
-_BUILD_SECONDS = 1800
-
-
-class PeerMissingError(Exception):
-    """A peer cannot be built here; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +25,22 @@ class _Peer:
     """What to build.
 
     Args:
-        folder: The Go module, under `peers`.
-        package: The program in it, or in a module that it requires.
-        cgo: Whether it contains C.
+        folder: Under `peers`.
+        toolchain: By what.
     """
 
     folder: str
-    package: str = "."
-    cgo: bool = False
+    toolchain: Toolchain
 
 
 PEERS = {
-    "grpcpeer": _Peer("grpcpeer"),
-    "wirepeer": _Peer("wirepeer"),
-    "spiffepeer": _Peer("spiffepeer"),
-    "spire_agent": _Peer("spire", "github.com/spiffe/spire/cmd/spire-agent"),
-    "spire_server": _Peer("spire", "github.com/spiffe/spire/cmd/spire-server", cgo=True),
+    "grpcpeer": _Peer("grpcpeer", Go()),
+    "wirepeer": _Peer("wirepeer", Go()),
+    "spiffepeer": _Peer("spiffepeer", Go()),
+    "javapeer": _Peer("javapeer", Maven()),
+    "rustpeer": _Peer("rustpeer", Cargo()),
+    "spire_agent": _Peer("spire", Go("github.com/spiffe/spire/cmd/spire-agent")),
+    "spire_server": _Peer("spire", Go("github.com/spiffe/spire/cmd/spire-server", cgo=True)),
 }
 """By name, which is also that of the fixture."""
 
@@ -53,19 +49,6 @@ _failures: dict[str, PeerMissingError] = {}
 
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finial" / "peers"
-
-
-def _go() -> str:
-    found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if found is None:
-        raise PeerMissingError("the go tool is not installed")
-    return found
-
-
-def _check_tools(peer: _Peer) -> None:
-    _go()
-    if peer.cgo and shutil.which(os.environ.get("CC", "gcc")) is None:
-        raise PeerMissingError(f"a C compiler is not installed, and {peer.package} contains C")
 
 
 def _digest(folder: Path) -> str:
@@ -88,21 +71,7 @@ def _compile(peer: _Peer, program: Path) -> None:
     # Built beside its place and moved there, so that a run that is killed leaves no half program.
     with tempfile.TemporaryDirectory(dir=program.parent) as place:
         fresh = Path(place) / program.name
-        options = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags=-s -w"]
-        try:
-            done = subprocess.run(
-                [_go(), "build", *options, "-o", str(fresh), peer.package],
-                cwd=_SOURCES / peer.folder,
-                env={**os.environ, "CGO_ENABLED": "1" if peer.cgo else "0"},
-                capture_output=True,
-                text=True,
-                timeout=_BUILD_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise PeerMissingError(f"go build of {program.name} took over {_BUILD_SECONDS} s") from error
-        if done.returncode != 0:
-            raise PeerMissingError(f"go build of {program.name} failed: {done.stderr.strip()[-2000:]}")
+        peer.toolchain.compile(_SOURCES / peer.folder, fresh)
         fresh.rename(program)
 
 
@@ -119,7 +88,7 @@ def build(name: str) -> Path:
     """The program of this name, built unless it has been before.
 
     Raises:
-        PeerMissingError: There is no Go here, or the build failed.
+        PeerMissingError: It could not be built; ToolMissingError for want of what builds it.
     """
     if name in _failures:
         raise _failures[name]
@@ -127,7 +96,7 @@ def build(name: str) -> Path:
     if program.exists():
         return program
     try:
-        _check_tools(peer)
+        peer.toolchain.check()
         program.parent.mkdir(parents=True, exist_ok=True)
         with _only_builder(program):
             if not program.exists():
@@ -139,9 +108,14 @@ def build(name: str) -> Path:
 
 
 def require(name: str) -> Path:
-    """As `build`, but skips the test without Go, or fails it where FINIAL_REQUIRE_PEERS=1 demands peers."""
+    """As `build`, but skips the test without the toolchain, or without the program.
+
+    Where FINIAL_REQUIRE_PEERS=1 demands peers, only a toolchain that is not installed is a reason to skip.
+    """
     try:
         return build(name)
+    except ToolMissingError as error:
+        pytest.skip(f"{name}: {error}")
     except PeerMissingError as error:
         if os.environ.get("FINIAL_REQUIRE_PEERS") == "1":
             pytest.fail(str(error))

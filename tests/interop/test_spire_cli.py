@@ -36,9 +36,9 @@ def day(spire_server: Path, spire_agent: Path, sockets: Path) -> Perform:
     return run
 
 
-Orders = Callable[[str, str, str], list[tuple[str, Outcome]]]
+Orders = Callable[[str, str, str, str], list[tuple[str, Outcome]]]
 
-_SPIRES, _OURS = ("localauthority", "x509"), ("authority",)
+_SPIRES, _OURS = "localauthority", ("authority",)
 _REVOKING_SECONDS = 60.0  # an agent that polls has to have been quiet for ten of them
 
 
@@ -46,34 +46,40 @@ _REVOKING_SECONDS = 60.0  # an agent that polls has to have been quiet for ten o
 def orders(spire_server: Path, sockets: Path) -> Orders:
     """The outcomes of a rotation by a command line at a server, in a form."""
 
-    async def give(cli: str, started: ServerDaemon, form: str) -> list[tuple[str, Outcome]]:
+    async def give(cli: str, started: ServerDaemon, kind: str, form: str) -> list[tuple[str, Outcome]]:
         async with started:
             if cli == "spire":
-                desk = Desk([spire_server], _SPIRES, started, form)
+                desk = Desk([spire_server], (_SPIRES, kind), started, form)
             else:
-                desk = Desk([*FINIAL, "server"], _OURS, started, form)
+                desk = Desk([*FINIAL, "server"], _OURS, started, form, kind)
             return [each async for each in rotate(desk)]
 
-    def run(cli: str, server: str, form: str) -> list[tuple[str, Outcome]]:
+    def run(cli: str, server: str, kind: str, form: str) -> list[tuple[str, Outcome]]:
         folder = sockets / f"o{cli[0]}{server[0]}"
         started = SpireServer(spire_server, folder) if server == "spire" else FinialServer(folder)
-        return asyncio.run(give(cli, started, form))
+        return asyncio.run(give(cli, started, kind, form))
 
     return run
 
 
 @pytest.mark.parametrize("form", ["pretty", "json"])
-def test_spires_command_line_rotates_the_authority_of_both_servers_alike(orders: Orders, form: str) -> None:
-    at_spire, at_ours = orders("spire", "spire", form), orders("spire", "finial", form)
+@pytest.mark.parametrize("kind", ["x509", "jwt"])
+def test_spires_command_line_rotates_the_authority_of_both_servers_alike(
+    orders: Orders, kind: str, form: str
+) -> None:
+    at_spire, at_ours = orders("spire", "spire", kind, form), orders("spire", "finial", kind, form)
     for (what, theirs), (_, ours) in zip(at_spire, at_ours, strict=True):
         assert ours == theirs, what
     assert sum(outcome.code == 0 for _, outcome in at_spire) == 11
     assert sum(outcome.code == 1 for _, outcome in at_spire) == 14
 
 
+@pytest.mark.parametrize("kind", ["x509", "jwt"])
 @pytest.mark.parametrize("server", ["spire", "finial"])
-def test_our_command_line_rotates_the_authority_of_both_servers(orders: Orders, server: str) -> None:
-    theirs, ours = orders("spire", server, "json"), orders("finial", server, "json")
+def test_our_command_line_rotates_the_authority_of_both_servers(
+    orders: Orders, server: str, kind: str
+) -> None:
+    theirs, ours = orders("spire", server, kind, "json"), orders("finial", server, kind, "json")
     for (what, their), (_, our) in zip(theirs, ours, strict=True):
         assert our.code == their.code, (what, our)
         assert summary(our.out) == summary(their.out), what
@@ -85,7 +91,7 @@ def test_spires_agent_lives_through_a_rotation_at_our_server(
 ) -> None:
     async def main() -> None:
         async with FinialServer(sockets / "r") as server:
-            desk = Desk([spire_server], _SPIRES, server, "pretty")
+            desk = Desk([spire_server], (_SPIRES, "x509"), server, "pretty")
             token, bundle = await server.control.token(agent="/node"), await server.bundle_file()
             make_agent = partial(SpireAgent, spire_agent, sockets / "ra")
             async with make_agent(server=server, token=token, bundle=bundle) as agent:

@@ -35,7 +35,7 @@ Order = dict[str, Any]
 Answer = dict[str, Any]
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
     """The whole chain of causes, since the library's own words seldom say why."""
     words = []
     cause: BaseException | None = error
@@ -45,7 +45,7 @@ def _words(error: BaseException) -> str:
     return " < ".join(words)
 
 
-def _code(error: BaseException) -> int:
+def status_code(error: BaseException) -> int:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, grpc.RpcError) and isinstance(cause, grpc.Call):
@@ -81,7 +81,7 @@ def _refused(svid: X509Svid, bundle: X509Bundle | None) -> str:
     return ""
 
 
-def _describe(got: X509Context) -> Answer:
+def describe(got: X509Context) -> Answer:
     svids = []
     for svid in got.x509_svids:
         bundle = got.x509_bundle_set.get_bundle_for_trust_domain(svid.spiffe_id.trust_domain)
@@ -141,10 +141,10 @@ class _Watching:
             self._grown.notify_all()
 
     def _updated(self, got: X509Context) -> None:
-        self._add("update", _describe(got))
+        self._add("update", describe(got))
 
     def _failed(self, error: Exception) -> None:
-        self._add("failure", {"failure": _words(error), "code": _code(error)})
+        self._add("failure", {"failure": words(error), "code": status_code(error)})
         if not self._stopped.wait(_RETRY):
             self._start()
 
@@ -189,7 +189,7 @@ class _Tally:
     def fail(self, error: BaseException) -> None:
         with self.grown:
             self.failed += 1
-            self.errors[_words(error)] += 1
+            self.errors[words(error)] += 1
             self.grown.notify_all()
 
     def figures(self, order: Order) -> Answer:
@@ -348,7 +348,7 @@ class _Program:
         match order["op"]:
             case "fetch":
                 with WorkloadApiClient(f"unix://{order['socket']}") as client:
-                    return _describe(client.fetch_x509_context(timeout=_PATIENCE))
+                    return describe(client.fetch_x509_context(timeout=_PATIENCE))
             case "watch":
                 self._tasks[name] = _Watching(order["socket"])
                 return {}
@@ -382,7 +382,7 @@ def main() -> None:
         try:
             answer = program.obey(order)
         except Exception as error:  # noqa: BLE001 - it goes to the test
-            answer = {"error": _words(error), "code": _code(error)}
+            answer = {"error": words(error), "code": status_code(error)}
         with printing:
             print(json.dumps(answer | {"id": order["id"]}), flush=True)
 

@@ -20,7 +20,7 @@ server {{
   agent_ttl = "{agent_ttl}"
   default_x509_svid_ttl = "{svid_ttl}"
   ratelimit {{ attestation = false signing = false }}
-  experimental {{ cache_reload_interval = "1s" }}
+  experimental {{ cache_reload_interval = "1s" {flags} }}
 }}
 plugins {{
   DataStore "sql" {{
@@ -69,15 +69,23 @@ class SpireServer(ServerDaemon):
         folder: See `ServerDaemon`.
         ttl: Lifetimes.
         trust_domain: Its name.
+        wit: Whether it signs WIT-SVIDs, which is experimental.
     """
 
     ready_words = ('"Starting Server APIs"', '"network":"unix"')
 
     def __init__(
-        self, program: Path, folder: Path, *, ttl: SpireTTL | None = None, trust_domain: str = TRUST_DOMAIN
+        self,
+        program: Path,
+        folder: Path,
+        *,
+        ttl: SpireTTL | None = None,
+        trust_domain: str = TRUST_DOMAIN,
+        wit: bool = False,
     ) -> None:
         self._program = program
         self._ttl = ttl or SpireTTL()
+        self._flags = 'feature_flags = ["wit-svid"]' if wit else ""
         super().__init__("spire-server", folder, trust_domain)
 
     def make_command(self) -> list[str | Path]:
@@ -92,6 +100,7 @@ class SpireServer(ServerDaemon):
                 ca_ttl=self._ttl.ca,
                 agent_ttl=self._ttl.agent,
                 svid_ttl=self._ttl.svid,
+                flags=self._flags,
             )
         )
         return [self._program, "run", "-config", config]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import ngh2
 
+from finial.rpc.authority import AuthorityFilter
 from finial.rpc.engine import (
     STREAM_WINDOW,
     EngineError,
@@ -72,12 +73,13 @@ def ngh2_engines(role: EngineRole) -> Callable[[Sink], NGH2Engine]:
 class NGH2Engine:
     """One HTTP/2 connection on libnghttp2."""
 
-    __slots__ = ("_connection", "_kept", "_last_words", "_sink")
+    __slots__ = ("_connection", "_filter", "_kept", "_last_words", "_sink")
 
     def __init__(self, kept: _Kept, sink: Sink) -> None:
         self._kept = kept
         self._sink = sink
         self._last_words = b""
+        self._filter = AuthorityFilter() if kept.side is ngh2.Role.SERVER else None
         self._connection = ngh2.Connection(kept.side, kept.configuration)
 
     def _drain(self) -> None:
@@ -93,6 +95,10 @@ class NGH2Engine:
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the peer and tell the sink."""
+        if self._filter is not None:
+            data = self._filter.feed(data)
+            if self._filter.done:
+                self._filter = None
         try:
             self._connection.receive_data(data)
         except ngh2.DenialOfServiceError as error:

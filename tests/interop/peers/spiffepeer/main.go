@@ -12,6 +12,17 @@
 //	          and on them so many different certificates as `own` and `peer` say
 //	stop      end what has this `name` and tell its last figures
 //
+// These make one call each of the Workload API at `socket`, and tests/support/judge.py knows their answers:
+//
+//	tokens      JWT-SVIDs for an `audience`, of one `spiffe_id` or of all
+//	validate    its judgement on a `token` for one `audience`
+//	token_keys  the keys for JWT-SVIDs of each trust domain
+//	wits        WIT-SVIDs with their keys, of one `spiffe_id` or of all
+//	wit_keys    the keys for WIT-SVIDs of each trust domain
+//	load        as many calls as it can from `count` connections at once
+//	judge       needs no socket: the library's own verdicts on `questions`
+//	time        nor does this: how long the library takes for each of `questions`, over `count` times
+//
 // serve, call and dial show the SVID whose ID is `as`, or the default one, as it is at that moment.
 package main
 
@@ -35,6 +46,15 @@ func main() {
 		"dial":    program.dial,
 		"dialled": program.figures,
 		"stop":    program.stop,
+
+		"tokens":     fetchTokens,
+		"validate":   validateToken,
+		"token_keys": fetchTokenKeys,
+		"wits":       fetchWITs,
+		"wit_keys":   fetchWITKeys,
+		"judge":      judge,
+		"time":       timing,
+		"load":       load,
 	}
 	err := obey(func(o order) (answer, error) {
 		do := orders[o.Op]

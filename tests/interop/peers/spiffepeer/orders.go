@@ -24,6 +24,11 @@ type order struct {
 	EveryMS int    `json:"every_ms"`
 	Own     int    `json:"own"`
 	Peer    int    `json:"peer"`
+
+	Questions []question `json:"questions"`
+	Audience  []string   `json:"audience"`
+	SpiffeID  string     `json:"spiffe_id"`
+	Token     string     `json:"token"`
 }
 
 // answer is one line of standard output.
