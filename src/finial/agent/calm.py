@@ -15,6 +15,7 @@ from finial.runtime.retry import Backoff
 _FIRST_RETRY: Final = timedelta(milliseconds=500)
 _LAST_RETRY: Final = timedelta(seconds=15)
 _SHORTEST_RETRY: Final = timedelta(milliseconds=100)
+_LONGEST_PUSHBACK: Final = timedelta(minutes=10)
 _NOTHING: Final = timedelta(0)
 
 _AWAY: Final = frozenset(
@@ -31,6 +32,12 @@ _AWAY: Final = frozenset(
 def passing(error: FinialError) -> bool:
     """Whether an error says nothing about what was asked: whatever else is asked now fails likewise."""
     return isinstance(error, RpcError) and error.code in _AWAY
+
+
+def pushback(error: FinialError) -> timedelta:
+    """How long a server asks to be left alone; nothing where it does not ask."""
+    asked = error.retry_after if isinstance(error, RpcError) else None
+    return min(asked or _NOTHING, _LONGEST_PUSHBACK)
 
 
 class Calm:
@@ -70,11 +77,11 @@ class Calm:
         if left := self.left():
             return left  # another call has failed for the same reason, most likely
         now = self._clock.monotonic()
-        asked = error.retry_after if isinstance(error, RpcError) else None
-        pause = self._backoff.next() if asked is None else asked
+        asked = pushback(error)
+        pause = asked or self._backoff.next()
         self.since = now if self.since is None else self.since
         self._until = now + pause.total_seconds()
-        self._told_to_wait = asked is not None
+        self._told_to_wait = bool(asked)
         self._link.reached.clear()
         return pause
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
+from finial.agent.calm import pushback
 from finial.agent.identity import NodeIdentity
 from finial.agent.link import Lease, Link
 from finial.agent.push import Subscription
@@ -27,7 +28,6 @@ _log = logging.getLogger("finial.agent")
 _FIRST_RETRY: Final = timedelta(seconds=1)
 _LAST_RETRY: Final = timedelta(minutes=1)
 _SHORTEST_RETRY: Final = timedelta(milliseconds=200)
-_LONGEST_PUSHBACK: Final = timedelta(minutes=10)
 # Else a server, or a proxy before it, that drains each connection at once would be moved to without end.
 _BETWEEN_MOVES: Final = timedelta(seconds=1)
 
@@ -49,12 +49,6 @@ class Ending:
     answered: bool
     leaving: asyncio.Future[None] | None
     lasted: timedelta = timedelta(0)
-
-
-def pushback(error: FinialError) -> timedelta:
-    """How long a server asks to be left alone; nothing where it does not ask."""
-    asked = error.retry_after if isinstance(error, RpcError) else None
-    return min(asked or timedelta(0), _LONGEST_PUSHBACK)
 
 
 class Feed:

@@ -198,8 +198,10 @@ class JWTSupply:
                 return told(refusal)
             if tries.calm.left() and not flight.failed.done():
                 flight.failed.set_result(None)
-            if not await tries.calm.wait(self._left(flight)):
-                return tries.away()
+            while not await tries.calm.wait(self._left(flight)):
+                # Another try may have failed meanwhile, which is no reason to give up before the time.
+                if tries.calm.left() >= self._left(flight):
+                    return tries.away()
             if not await self._turn(caller, self._left(flight)):
                 return told(_CROWDED)
             flight.begun = True

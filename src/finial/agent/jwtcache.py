@@ -29,6 +29,8 @@ MOST_OF_CALLER: Final = 256
 MOST_OF_ENTRY: Final = 1_024
 MOST: Final = 32 * 1_024
 
+_OF_AUDIENCE: Final = 256  # bytes that a text takes wherever it is kept
+
 _LEAST_LIFE: Final = timedelta(seconds=30)
 _LEAST_SHARE: Final = 4  # of a short life
 # A server that still signs with a tainted key has no better one; it is asked again so much later.
@@ -112,7 +114,8 @@ class HeldJWT:
     @property
     def weight(self) -> int:
         """What it costs to hold, in KiB."""
-        return 2 + (len(self.svid.token) + len(self.fragment)) // 1_024
+        texts = len(self.svid.token) + len(self.fragment)
+        return 2 + (texts + _OF_AUDIENCE * len(self.wanted.asked)) // 1_024
 
     def trusted(self, own: Bundle) -> bool:
         """Whether its key is in the own bundle, and is no worse than when the token came."""

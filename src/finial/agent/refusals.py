@@ -52,7 +52,9 @@ class Refusals:
         last = self._known.pop(wanted, None)
         tries = 0 if last is None else last.tries + 1
         pause = min(_FIRST * (1 << min(tries, 10)), _LAST) * (0.5 + spread / 2)
-        self._known[wanted] = _Refusal(error, tries, now + pause.total_seconds())
+        # Without what it came by: that would keep the whole call.
+        kept = FinialError(error.reason, error.message, subject=error.subject)
+        self._known[wanted] = _Refusal(kept, tries, now + pause.total_seconds())
         if len(self._known) > MOST:
             del self._known[next(iter(self._known))]
         return pause

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from finial.agent.cache import Cache
+from finial.agent.calm import pushback
 from finial.agent.change import Change
 from finial.agent.entry import AuthorizedEntry
 from finial.agent.fetch import CALL_DEADLINE, ProtocolError
@@ -23,7 +24,7 @@ from finial.agent.node import Node
 from finial.agent.progress import Progress, Stage, Step
 from finial.agent.translate import read_svid
 from finial.core.errors import FinialError, Kind, Reason
-from finial.rpc import Channel, RpcError
+from finial.rpc import Channel
 from finial.runtime.chance import Chance
 from finial.runtime.clock import Clock, wait_at_most
 from finial.runtime.log import fields
@@ -127,10 +128,10 @@ class Signer:
         now = self._clock.monotonic()
         if now < self._calm_until:
             return  # the other call has failed for the same reason, most likely
-        asked = error.retry_after if isinstance(error, RpcError) else None
-        pause = self._backoff.next() if asked is None else asked
+        asked = pushback(error)
+        pause = asked or self._backoff.next()
         self._calm_until = now + pause.total_seconds()
-        self._told_to_wait = asked is not None
+        self._told_to_wait = bool(asked)
         self._node.link.reached.clear()
         _log.warning("signing failed", extra=fields(error=error, retry_seconds=pause.total_seconds()))
 

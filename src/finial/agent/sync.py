@@ -10,7 +10,8 @@ import logging
 from datetime import timedelta
 from typing import Final
 
-from finial.agent.feed import Ending, Feed, pushback
+from finial.agent.calm import pushback
+from finial.agent.feed import Ending, Feed
 from finial.agent.fetch import fetch_bundle
 from finial.agent.identity import NodeIdentity
 from finial.agent.intake import Intake

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 
 class Turns:
@@ -20,7 +19,7 @@ class Turns:
         self._taken: dict[int, int] = {}  # by caller; none is zero
         self._total = 0
         # By caller, those who have had no turn for longest first; none is empty.
-        self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[int, dict[asyncio.Future[None], None]] = {}
 
     def limit(self, most: int) -> None:
         """Have so many at a time from now on; those that are taken go on."""
@@ -47,7 +46,7 @@ class Turns:
         if self.take_now(caller):
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(caller, deque()).append(turn)
+        self._waiting.setdefault(caller, {})[turn] = None
         try:
             await turn
         except asyncio.CancelledError:
@@ -78,7 +77,8 @@ class Turns:
     def _wake(self) -> None:
         while (caller := next(filter(self._free, self._waiting), None)) is not None:
             waiting = self._waiting.pop(caller)
-            turn = waiting.popleft()
+            turn = next(iter(waiting))
+            del waiting[turn]
             if waiting:
                 self._waiting[caller] = waiting  # behind the others
             if not turn.done():
@@ -88,6 +88,6 @@ class Turns:
     def _forget(self, caller: int, turn: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(caller)
         if waiting is not None and turn in waiting:
-            waiting.remove(turn)
+            del waiting[turn]
             if not waiting:
                 del self._waiting[caller]

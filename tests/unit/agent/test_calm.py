@@ -110,3 +110,12 @@ def test_a_server_that_asks_for_peace_is_left_in_peace() -> None:
         assert await asyncio.wait_for(waiting, 10) is True
 
     run(main())
+
+
+def test_nobody_is_left_in_peace_for_days() -> None:
+    async def main() -> None:
+        one, _ = calm(ManualClock())
+        patient = RpcError(StatusCode.RESOURCE_EXHAUSTED, "busy", retry_after=timedelta(days=11))
+        assert one.failed(patient) == timedelta(minutes=10)
+
+    run(main())

@@ -27,6 +27,25 @@ async def test_a_short_trouble_is_waited_out(d: Desk) -> None:
 
 
 @at_desk
+async def test_others_that_fail_meanwhile_are_no_reason_to_give_up_early(d: Desk) -> None:
+    d.away = AWAY
+    fetching, began = d.fetch(), d.clock.monotonic()
+    await settle()
+    for _ in range(8):  # somebody else tries just before each time
+        await d.clock.advance(d.tries.calm.left() - SECOND / 100)
+        d.tries.calm._until -= 1
+        d.tries.calm.failed(AWAY)
+        await settle()
+        if d.clock.monotonic() - began > 3:
+            break
+        assert not fetching.done()
+    d.away = None
+    d.reached.set()
+    await d.clock.advance(2 * SECOND)
+    assert isinstance(fetching.result(), list)
+
+
+@at_desk
 async def test_a_long_trouble_is_told_and_later_at_once(d: Desk) -> None:
     d.away = AWAY
     fetching = d.fetch()

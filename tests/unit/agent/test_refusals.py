@@ -17,7 +17,9 @@ def test_what_was_refused_is_in_peace_for_longer_each_time() -> None:
     for _ in range(8):
         pause = one.add("x", NO, now, 1.0)
         pauses.append(pause.total_seconds())
-        assert one.of("x", now + pause.total_seconds() - 0.01) is NO
+        kept = one.of("x", now + pause.total_seconds() - 0.01)
+        assert kept is not None
+        assert kept.message == "no"
         assert one.of("y", now) is None
         now += pause.total_seconds()
         assert one.of("x", now) is None
@@ -35,3 +37,17 @@ def test_only_so_many_are_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
         one.add(name, NO, 0, 1.0)
     assert len(one) == 3
     assert [name for name in "abcd" if one.of(name, 0)] == ["a", "c", "d"]
+
+
+def test_what_an_error_came_by_is_not_kept() -> None:
+    one, frames = Refusals(), []
+    try:
+        raise NO
+    except RpcError as error:
+        one.add("x", error, 0, 1.0)
+        frames.append(error.__traceback__)
+    kept = one.of("x", 0)
+    assert kept is not None
+    assert frames[0] is not None
+    assert kept.__traceback__ is None
+    assert kept.__context__ is None

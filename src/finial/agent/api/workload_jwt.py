@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -19,9 +20,11 @@ from finial.rpc import Route, RpcError, ServerCall, StatusCode, server_stream, u
 from finial.runtime.clock import Clock
 from finial.wire.gen import workload
 
-MOST_AUDIENCE_BYTES: Final = 16 << 10
-"""Of all audiences of a token: longer ones make tokens that nobody reads."""
-_AROUND: Final = 3  # bytes that each audience takes in a token besides its own
+MOST_AUDIENCES: Final = 1_000
+MOST_WRITTEN: Final = 20_000
+"""Characters that the audiences may take in a token: longer tokens are read by nobody."""
+_AROUND: Final = 3  # characters that each takes besides its own
+_ESCAPED: Final = 12  # that one character may take, as JSON is written
 
 _FetchCall = ServerCall[workload.JWTSVIDRequest, bytes]
 _ValidateCall = ServerCall[workload.ValidateJWTSVIDRequest, workload.ValidateJWTSVIDResponse]
@@ -162,12 +165,15 @@ def read_audience(values: Iterable[str]) -> tuple[str, ...]:
     Raises:
         RpcError: INVALID_ARGUMENT, nothing is left, or it is too much. Clauses: WAPI-18, WAPI-40.
     """
-    audience = tuple(filter(None, values))
+    audience = tuple(dict.fromkeys(filter(None, values)))
     if not audience:
         raise _invalid("audience must be specified")
-    if sum(len(value.encode()) + _AROUND for value in audience) > MOST_AUDIENCE_BYTES:
-        raise _invalid(f"the audiences of a token have at most {MOST_AUDIENCE_BYTES} bytes together")
-    return tuple(dict.fromkeys(audience))
+    if len(audience) > MOST_AUDIENCES:
+        raise _invalid(f"a token has at most {MOST_AUDIENCES} audiences")
+    least = sum(len(value) + _AROUND for value in audience)
+    if least * _ESCAPED > MOST_WRITTEN and len(json.dumps(audience, separators=(",", ":"))) > MOST_WRITTEN:
+        raise _invalid(f"the audiences of a token take at most {MOST_WRITTEN} characters in it")
+    return audience
 
 
 def read_wanted(text: str) -> SpiffeID | None:

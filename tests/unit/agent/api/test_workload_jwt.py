@@ -28,10 +28,10 @@ def test_audiences_that_are_taken(asked: list[str], read: tuple[str, ...]) -> No
         ([], "audience must be specified"),
         ([""], "audience must be specified"),
         (["", ""], "audience must be specified"),
-        (["a" * 16_384], "at most 16384 bytes together"),
-        (["ä" * 8_192], "at most 16384 bytes together"),
-        ([f"audience-{number}" for number in range(5_000)], "at most 16384 bytes together"),
-        (["a"] * 5_000, "at most 16384 bytes together"),
+        (["a" * 20_000], "at most 20000 characters"),
+        (["ä" * 4_000], "at most 20000 characters"),
+        (["\x01" * 4_000], "at most 20000 characters"),
+        ([f"audience-{number}" for number in range(1_001)], "at most 1000 audiences"),
     ],
 )
 def test_audiences_that_are_refused(asked: list[str], text: str) -> None:
