@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
+
+_AT_IMPORT = frozenset({"<dictcomp>", "<genexpr>", "<listcomp>", "<setcomp>"})
+"""What these are called outside of any function."""
 
 Arc = tuple[str, int, int]
 """A file, the line before, and the line: which branch was taken."""
@@ -48,6 +52,7 @@ class Tracer:
         return self._line
 
 
+@cache
 def file_of(module: str) -> Path:
     """Where a module's source is."""
     spec = find_spec(module)
@@ -56,17 +61,38 @@ def file_of(module: str) -> Path:
     return Path(spec.origin)
 
 
-def reachable(module: str) -> set[tuple[str, int]]:
-    """The lines of all functions of a module; what runs at its import alone is none of them."""
-    path = file_of(module)
-    code = compile(path.read_text("utf-8"), str(path), "exec")
-    return {(str(path), line) for each in _functions(code) for line in _lines(each)}
+Line = tuple[str, int]
+"""A file and a line of it."""
+
+
+def reachable(modules: Sequence[str], omits: Sequence[str] = ()) -> dict[str, set[Line]]:
+    """The lines of the functions of some modules by their names; what runs at import alone is none of them.
+
+    Args:
+        modules: By their names.
+        omits: Functions and classes that do not count, by their names.
+
+    Raises:
+        AssertionError: There is none of a name that is to be left out.
+    """
+    found: dict[str, set[Line]] = {}
+    unknown = set(omits)
+    for module in modules:
+        path = file_of(module)
+        for code in _functions(compile(path.read_text("utf-8"), str(path), "exec")):
+            names = {code.co_qualname, code.co_qualname.partition(".")[0]}
+            if names.isdisjoint(omits):
+                lines = {(str(path), line) for line in _lines(code)}
+                found.setdefault(f"{module}.{code.co_qualname}", set()).update(lines)
+            unknown -= names
+    assert not unknown, f"there is no {sorted(unknown)} to leave out"
+    return found
 
 
 def _functions(code: CodeType) -> Iterator[CodeType]:
     for each in code.co_consts:
         if isinstance(each, CodeType):
-            if each.co_flags & inspect.CO_OPTIMIZED:
+            if each.co_flags & inspect.CO_OPTIMIZED and each.co_qualname not in _AT_IMPORT:
                 yield each
             yield from _functions(each)
 

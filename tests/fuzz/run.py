@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random  # noqa: TID251 - seeded
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fuzz import seeds
 from fuzz.mutate import mutated
-from fuzz.reach import Tracer
+from fuzz.reach import Arc, Tracer
 from fuzz.target import Target
 
 Clock = Callable[[], float]
@@ -100,33 +101,47 @@ def run(
 def grow(target: Target, seed: int, numbers: range) -> list[bytes] | Fault:
     """The inputs to be kept: those so far that still reach something of their own, and new ones that do.
 
+    Of inputs that reach the same the shortest is kept.
+
     Args:
         target: The parser.
         seed: Which sequence of inputs.
         numbers: Which of its inputs to try; each runs several times slower than otherwise.
     """
-    tracer, own = Tracer(target.modules), target.corpus()
-    kept: list[bytes] = []
-    for data in own:
-        tracer.run(lambda data=data: try_one(target, data, None))  # type: ignore[misc]
-    for data in seeds.read(target.name):
-        _keep(target, tracer, data, kept)
-    for number in numbers:
-        data = input_at(target, [*own, *kept], (seed, number))
-        what = _keep(target, tracer, data, kept)
+    own = target.corpus()
+    reached = [_reached(target, data)[0] for data in own]
+    known = set[Arc]().union(*reached)
+    kept: list[tuple[bytes, set[Arc]]] = []
+    inputs = itertools.chain(
+        seeds.read(target.name),
+        (input_at(target, [*own, *(data for data, _ in kept)], (seed, number)) for number in numbers),
+    )
+    for at, data in enumerate(inputs):
+        arcs, what = _reached(target, data)
         if what:
-            return Fault(number, data, what)
-    return kept
+            return Fault(at, data, what)
+        if not arcs <= known or any(len(data) < len(other) and arcs >= its for other, its in kept):
+            kept.append((data, arcs))
+            known |= arcs
+    return _fewest(kept, set[Arc]().union(*reached))
 
 
-def _keep(target: Target, tracer: Tracer, data: bytes, kept: list[bytes]) -> str:
-    """Try an input, keep it if it reaches something new, and say what is wrong with it."""
-    known, what = len(tracer.arcs), [""]
+def _reached(target: Target, data: bytes) -> tuple[set[Arc], str]:
+    """What an input reaches, and what is wrong with it."""
+    tracer, what = Tracer(target.modules), [""]
 
     def work() -> None:
         what[0] = try_one(target, data, None)
 
     tracer.run(work)
-    if len(tracer.arcs) > known:
-        kept.append(data)
-    return what[0]
+    return tracer.arcs, what[0]
+
+
+def _fewest(kept: Iterable[tuple[bytes, set[Arc]]], known: set[Arc]) -> list[bytes]:
+    """Inputs of which each reaches something that shorter ones do not."""
+    chosen = []
+    for data, arcs in sorted(kept, key=lambda each: (len(each[0]), each[0])):
+        if not arcs <= known:
+            chosen.append(data)
+            known |= arcs
+    return chosen

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import fuzz.targets
 from finial.core.errors import RefusedError
+from finial.rpc.status import RpcError, StatusCode
+
+_SHORT = 12
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Target:
             raises whatever else happened: any exception that comes out is a finding.
         generate: Makes one input with the structure that the parser expects, for what mutation never reaches.
         modules: The parser, for saying how much of it is reached.
+        omits: Functions and classes of these modules that have nothing to do with what the target reads, by
+            their names: those that write or issue, and what another target reads.
         verifies: Whether it checks signatures, each of which takes as long as reading a hundred inputs.
         budget_s: Seconds of processor time allowed for any input.
         budget_s_per_kib: Seconds allowed on top for each KiB of input.
@@ -33,15 +38,30 @@ class Target:
     check: Callable[[bytes], None]
     generate: Callable[[random.Random], bytes]
     modules: tuple[str, ...] = ()
+    omits: tuple[str, ...] = ()
     verifies: bool = False
     budget_s: float = 0.05
     budget_s_per_kib: float = 0.002
 
 
-def refused_well(error: RefusedError) -> None:
-    """Assert that a refusal says what it has to say, on one line fit for a terminal."""
+def refused_well(error: RefusedError, *secrets: str) -> None:
+    """Assert that a refusal says what it has to say, on lines fit for a terminal, and keeps what is secret.
+
+    Args:
+        error: What was raised.
+        secrets: What must not stand in it; those of few characters may do so by chance.
+    """
     assert error.findings
-    assert str(error).isprintable()
+    said = [str(error), error.subject, repr(error), *map(str, error.findings)]
+    assert all(each.isprintable() for each in said)
+    assert not any(secret in each for secret in secrets if len(secret) > _SHORT for each in said)
+
+
+def settled(error: RpcError, *codes: StatusCode) -> None:
+    """Assert that a refusal of a call has one of these codes, and a text fit for a terminal."""
+    assert error.code in codes
+    assert error.message
+    assert error.message.isprintable()
 
 
 def targets() -> dict[str, Target]:

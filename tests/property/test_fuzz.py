@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,23 +15,40 @@ import pytest
 from finial.core import base64url
 from fuzz import counts, seeds
 from fuzz.counts import Count
-from fuzz.run import Fault, grow, run, try_one
+from fuzz.reach import reachable
+from fuzz.run import Fault, grow, input_at, run, try_one
 from fuzz.target import Target, targets
 
 COUNTS = {
-    "ids": 8000,
-    "certificates": 2000,
+    "addresses": 8000,
+    "bundle_maps": 4000,
+    "bundles": 4000,
+    "certificates": 4000,
     "chains": 1500,
-    "bundles": 2000,
-    "messages": 4000,
-    "headers": 8000,
-    "frames": 2000,
-    "entries": 3000,
-    "requests": 1500,
-    "responses": 1500,
-    "settings": 1000,
+    "claims": 6000,
+    "entries": 6000,
+    "federation": 6000,
+    "fields": 4000,
+    "frames": 3000,
+    "headers": 10000,
+    "ids": 10000,
+    "jwt_validation": 2000,
+    "kept_bundles": 1500,
+    "keys": 2000,
+    "messages": 6000,
+    "objects": 8000,
+    "pem": 6000,
+    "pushes": 4000,
+    "references": 8000,
+    "requests": 4000,
+    "responses": 4000,
+    "settings": 1200,
+    "tokens": 6000,
+    "wit_validation": 2000,
+    "wits": 6000,
 }
 TARGETS = targets()
+FOLDER = Path(__file__).parents[1]
 
 
 def test_every_target_has_its_run() -> None:
@@ -50,11 +69,38 @@ def test_what_was_kept_is_stood(name: str) -> None:
         assert try_one(TARGETS[name], data, None) == ""
 
 
+def test_an_input_is_the_same_in_each_process() -> None:
+    code = "from property.test_fuzz import inputs; print(*inputs(), sep='\\n')"
+    there = subprocess.run(
+        [sys.executable, "-c", code], cwd=FOLDER, capture_output=True, check=True, text=True
+    )
+    assert there.stdout.splitlines() == inputs()
+
+
+def inputs() -> list[str]:
+    """The first inputs of each target, shortened to be compared."""
+    return [
+        f"{name} {seeds.digest([input_at(target, target.corpus(), (1, number)) for number in range(40)])}"
+        for name, target in TARGETS.items()
+    ]
+
+
+def test_what_is_left_out_has_to_be_there() -> None:
+    some = reachable(["finial.core.base64url"], ["encode_number"])
+    assert "finial.core.base64url.decode" in some
+    assert "finial.core.base64url.encode_number" not in some
+    with pytest.raises(AssertionError, match="no_such"):
+        reachable(["finial.core.base64url"], ["no_such"])
+    for target in TARGETS.values():
+        assert reachable(target.modules, target.omits)
+
+
 def test_what_reaches_a_branch_of_its_own_is_kept() -> None:
     target = replace(planted(lambda data: None), check=_branches, modules=("finial.core.base64url",))
     found = grow(target, 1, range(200))
     assert isinstance(found, list)
     assert 1 <= len(found) < 20
+    assert [len(each) for each in found] == sorted(len(each) for each in found)
     fault = grow(replace(target, check=_stumbles), 1, range(200))
     assert isinstance(fault, Fault)
     assert "ValueError" in fault.what
