@@ -109,7 +109,7 @@ class ClientCall(Stream, Generic[Request, Reply]):
         self.local_ended = True
         data = frame(self._method.encode_request(request))
         try:
-            self.connection.engine.send(self.stream_id, data, end=True)
+            self.connection.queue(self, data, end=True)
         except StreamGoneError:
             return  # the status has arrived already
         self.connection.flush_soon()

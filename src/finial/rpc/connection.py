@@ -283,13 +283,13 @@ class Connection(asyncio.Protocol):
         if data and self._transport is not None:
             self._transport.write(data)
 
-    def queue(self, stream: Stream, data: bytes) -> None:
-        """Hand the engine one framed message.
+    def queue(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
+        """Hand the engine one framed message, perhaps the last one of its stream.
 
         Raises:
             StreamGoneError: The stream has ended.
         """
-        self.engine.send(stream.stream_id, data, end=False)
+        self.engine.send(stream.stream_id, data, end=end)
         stream.queued_bytes += len(data)
         self._control.earn(1 + len(data) // _FRAME)
 

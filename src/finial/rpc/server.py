@@ -179,9 +179,9 @@ class ServerConnection(Connection):
         self.begun = True
         return self.server.start(run)
 
-    def queue(self, stream: Stream, data: bytes) -> None:
+    def queue(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
         """Hand the engine one framed message, and see to it that it goes."""
-        super().queue(stream, data)
+        super().queue(stream, data, end=end)
         self._stalls.watch()
 
     def _grown_old(self) -> None:

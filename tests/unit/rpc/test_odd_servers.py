@@ -365,3 +365,19 @@ def test_a_server_that_watches_the_deadline_more_closely_than_we(engine: str) ->
             assert failed.value.code is code
 
     against(engine, script, use)
+
+
+def test_a_ping_for_each_call_is_no_flood(engine: str) -> None:
+    # SPIRE's servers measure the link whenever something comes.
+    def script(peer: Peer, stream: int) -> Iterable[f.Frame]:
+        yield f.PingFrame(0, b"measured")
+        yield peer.headers(stream, OK)
+        yield f.DataFrame(stream, frame(b"x"))
+        yield peer.headers(stream, {"grpc-status": "0"}, end=True)
+
+    async def use(channel: Channel, peer: Peer) -> None:
+        for _ in range(Limits().control_frames.burst + 600):
+            assert await channel.unary(ECHO, b"x") == b"x"
+        assert peer.connections == 1
+
+    against(engine, script, use)
