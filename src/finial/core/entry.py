@@ -134,7 +134,9 @@ class RegistrationEntry:
             yield reasons.ENTRY_NO_SELECTORS, "selectors", "selector list is empty"
         types = sorted({selector.type for selector in self.selectors})
         if self.store_svid and len(types) > 1:
-            message = f"selectors of the types {', '.join(types)} in an entry whose SVID is stored"
+            message = (
+                f"selectors of the types {', '.join(map(shown, types))} in an entry whose SVID is stored"
+            )
             yield reasons.ENTRY_STORE_TYPES, "selectors", message
         if self.store_svid and self.disable_x509_svid_prefetch:
             yield reasons.ENTRY_STORE_PREFETCH, "store_svid", "not together with disable_x509_svid_prefetch"

@@ -17,6 +17,7 @@ _URI = re.compile(
     r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
     r'(?P<path>/[!"$->@-~]*)?(?:[?#][!-~]*)?'
 )
+_BEHIND = re.compile("[?#]")
 _PORTS = {"https": "443", "http": "80"}
 
 
@@ -41,8 +42,7 @@ class Target:
     def __post_init__(self) -> None:
         match = _URI.fullmatch(self.uri) if len(self.uri) <= MAX_TARGET_BYTES else None
         if match is None or not _reachable(match["host"], match["port"]):
-            message = f"{shown(self.uri.partition('?')[0])} is no URI of a host"
-            raise CarriageError.because(reasons.TARGET_FORM, message)
+            raise CarriageError.because(reasons.TARGET_FORM, f"{_quoted(self.uri)} is no URI of a host")
         scheme, host = match["scheme"].lower(), match["host"].lower()
         port = "" if match["port"] in {None, _PORTS.get(scheme)} else f":{match['port']}"
         object.__setattr__(self, "uri", f"{scheme}://{host}{port}{match['path'] or '/'}")
@@ -67,6 +67,11 @@ def check_bearer_target(uri: str) -> None:
 def plain(target: Target) -> CarriageError:
     """The refusal of a target that others can read along to."""
     return CarriageError.because(reasons.TARGET_PLAIN, f"{shown(target.uri)} is not reached over https")
+
+
+def _quoted(uri: str) -> str:
+    # A password, or a token behind the path, is not repeated.
+    return "what has an @ in it" if "@" in uri else shown(_BEHIND.split(uri, maxsplit=1)[0])
 
 
 def _reachable(host: str, port: str | None) -> bool:

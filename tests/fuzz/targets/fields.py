@@ -37,8 +37,8 @@ def _uri(text: str) -> None:
         found = uris.Target(text)
     except CarriageError as refused:
         refused_well(refused)
-        user = text.partition("//")[2].rpartition("@")[0]
-        assert not (user.isalnum() and len(user) > 12 and user in str(refused))
+        # What stands before an @ may be a password.
+        assert "@" not in str(refused).removeprefix("what has an @ in it")
         return
     other = urlsplit(text)
     assert found.secure == (other.scheme == "https")

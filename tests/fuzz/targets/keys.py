@@ -71,7 +71,8 @@ def _canonical(members: dict[str, object], written: dict[str, object]) -> bool:
 
 
 def _secrets(members: dict[str, object]) -> list[str]:
-    return [value for name in _SECRET if isinstance(value := members.get(name), str)]
+    said = str([value for name, value in members.items() if name not in _SECRET])
+    return [value for name in _SECRET if isinstance(value := members.get(name), str) and value not in said]
 
 
 def _der(data: bytes) -> None:

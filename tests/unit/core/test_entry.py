@@ -81,6 +81,12 @@ def test_every_fault_is_named() -> None:
     assert len(faults(id="", selectors=(), hint="x" * 2000)) == 3
 
 
+def test_the_types_of_selectors_are_shown_fit_for_a_terminal() -> None:
+    with pytest.raises(EntryError) as caught:
+        entry(store_svid=True, selectors=(UNIX, Selector("\x1b[0m", "x")))
+    assert str(caught.value).isprintable()
+
+
 def test_limits_are_inclusive() -> None:
     made = entry(id="x" * 255, hint="x" * 1024, store_svid=True, x509_svid_ttl=timedelta(seconds=1))
     assert made.store_svid

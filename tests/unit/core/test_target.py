@@ -58,9 +58,18 @@ def test_what_is_no_target(uri: str) -> None:
     assert caught.value.reason.id == "target-form"
 
 
-def test_a_query_is_not_quoted() -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https:///x?access_token=secret",
+        "https:///x#access_token=secret",
+        "https://user:secret@a.test/",
+        "https://secret@a.test/",
+    ],
+)
+def test_what_may_be_secret_is_not_quoted(uri: str) -> None:
     with pytest.raises(CarriageError) as caught:
-        Target("https:///x?access_token=secret")
+        Target(uri)
     assert "secret" not in str(caught.value)
 
 

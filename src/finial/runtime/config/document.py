@@ -18,6 +18,7 @@ _PIECE = re.compile(
 )
 # What leads from a table or list to what it holds.
 _LAST_STEP = re.compile(r"(?:\.[^.\[\]]*|\[[0-9]+\])\Z")
+_MAX_DEPTH = 32  # of tables and lists in each other: whoever walks them recurses
 _AT = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
@@ -66,7 +67,7 @@ def read_document(name: str, text: str) -> Document:
         text: TOML.
 
     Raises:
-        DocumentError: It is no TOML.
+        DocumentError: It is no TOML, or nests deeper than anything that is meant.
     """
     try:
         table = tomllib.loads(text)
@@ -74,10 +75,24 @@ def read_document(name: str, text: str) -> Document:
         match = _AT.search(str(error))
         message = str(error)[: match.start()].strip() if match else "it is no TOML"
         raise DocumentError(message, int(match[1]) if match else 0) from error
+    _check_depth(table)
     lines: dict[str, int] = {}
     for key, line in _keys(text):
         lines.setdefault(key, line)
     return Document(name, table, lines)
+
+
+def _check_depth(table: object) -> None:
+    level = [table]
+    for _ in range(_MAX_DEPTH):
+        inside = [
+            each.values() if isinstance(each, dict) else each
+            for each in level
+            if isinstance(each, dict | list)
+        ]
+        level = [each for holder in inside for each in holder]
+    if any(isinstance(each, dict | list) for each in level):
+        raise DocumentError(f"it nests deeper than {_MAX_DEPTH}", 0)
 
 
 def _keys(text: str) -> Iterator[tuple[str, int]]:

@@ -99,3 +99,11 @@ def test_what_is_no_toml_is_refused(text: str, line: int) -> None:
     assert caught.value.line in {line, 0}
     assert str(caught.value)
     assert "(at line" not in str(caught.value)
+
+
+def test_nesting_is_bounded() -> None:
+    deepest = f"[{'.'.join('a' * 30)}]\nb = []"
+    assert read_document("f", deepest).table
+    for text in (deepest.replace("[]", "[[]]"), f"[{'.'.join('a' * 1000)}]", f"a = {'[' * 40}{']' * 40}"):
+        with pytest.raises(DocumentError, match="deeper than 32"):
+            read_document("f", text)
