@@ -25,6 +25,7 @@ from finial.runtime.config import (
     setting,
     settings,
 )
+from finial.runtime.text import visible
 
 
 @settings
@@ -143,7 +144,7 @@ class AgentSettings(Settings):
         if self.join_token is not None and self.join_token_file is not None:
             yield Remark(("join_token", "join_token_file"), "give one of the two, not both")
         if self.node_attestor != "join_token" and (self.join_token or self.join_token_file):
-            message = f"the token is not used: the node is attested by {self.node_attestor}"
+            message = f"the token is not used: the node is attested by {visible(self.node_attestor)}"
             yield Remark(("join_token", "node_attestor"), message, wrong=False)
         if self.availability_target is not None:
             try:

@@ -111,3 +111,8 @@ def test_a_token_that_nobody_uses_is_warned_of() -> None:
     assert loaded.warnings == (
         "join_token, node_attestor: the token is not used: the node is attested by x509pop",
     )
+
+
+def test_what_a_file_names_is_shown_fit_for_a_terminal() -> None:
+    chosen = AgentSettings(server=Tcp("127.0.0.1", 1), join_token="t", node_attestor="\x1b[0m")
+    assert all(remark.message.isprintable() for remark in chosen.remarks())
