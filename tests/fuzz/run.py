@@ -14,6 +14,9 @@ from fuzz.target import Target
 
 Clock = Callable[[], float]
 
+LONGEST_KEPT = 8 << 10
+"""Bytes of an input that is kept: what it takes a long one to reach, a generator has to make."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -101,7 +104,7 @@ def run(
 def grow(target: Target, seed: int, numbers: range) -> list[bytes] | Fault:
     """The inputs to be kept: those so far that still reach something of their own, and new ones that do.
 
-    Of inputs that reach the same the shortest is kept.
+    Of inputs that reach the same the shortest is kept, and none that is long.
 
     Args:
         target: The parser.
@@ -120,6 +123,8 @@ def grow(target: Target, seed: int, numbers: range) -> list[bytes] | Fault:
         arcs, what = _reached(target, data)
         if what:
             return Fault(at, data, what)
+        if len(data) > LONGEST_KEPT:
+            continue
         if not arcs <= known or any(len(data) < len(other) and arcs >= its for other, its in kept):
             kept.append((data, arcs))
             known |= arcs

@@ -59,11 +59,14 @@ def check(data: bytes) -> None:
         assert not valid(text)
         return
     assert valid(text)
-    assert spiffe_id.text == text
+    assert str(spiffe_id) == spiffe_id.text == text
+    assert {spiffe_id, SpiffeID(text)} == {spiffe_id}
     domain = TrustDomain(spiffe_id.trust_domain.name)
     assert SpiffeID.from_path(domain, spiffe_id.path) == spiffe_id
     assert SpiffeID.from_parts(domain, *spiffe_id.path.split("/")[1:]) == spiffe_id
     assert spiffe_id.member_of(domain)
+    assert str(domain) == domain.name
+    assert {domain, spiffe_id.trust_domain} == {domain}
     assert spiffe_id.reserved == (spiffe_id.path.split("/")[1:2] == ["spire"])
     assert re.fullmatch("[!-~]+", text)
 
