@@ -80,7 +80,8 @@ def test_an_answer_with_what_was_not_asked_for_is_refused_whole() -> None:
     ],
 )
 def test_garbage_for_a_token_is_a_finding(token: str) -> None:
-    findings(jwts(pb.JWTSVID(spiffe_id=forge.WEB, svid=token)))
+    found = findings(jwts(pb.JWTSVID(spiffe_id=forge.WEB, svid=token)))
+    assert len(found) == 1
 
 
 def test_audiences_are_named_each_once() -> None:

@@ -77,7 +77,8 @@ def test_references_that_are_refused() -> None:
 @given(st.sampled_from([PID_URL, OBJECT_URL, "x/y"]), st.binary(max_size=80))
 def test_reading_is_total(url: str, value: bytes) -> None:
     with contextlib.suppress(RpcError):
-        broker.read_reference(packed(url, value))
+        found = broker.read_reference(packed(url, value))
+        assert broker.read_reference(broker.reference_message(found)) == found
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ _WORD = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _KEY = rf"{_WORD}(?:[ \t]*\.[ \t]*{_WORD})*"
 _HEADER = re.compile(rf"[ \t]*\[(\[?)[ \t]*({_KEY})[ \t]*\]\]?")
 _PAIR = re.compile(rf"[ \t]*({_KEY})[ \t]*=")
+_WORDS = re.compile(_WORD)
 # Whatever can hold a line break or a bracket inside, as one piece.
 _PIECE = re.compile(
     r'"""(?:[^\\]|\\.)*?"""+|\'\'\'.*?\'\'\'+|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|.',
@@ -19,6 +20,8 @@ _PIECE = re.compile(
 # What leads from a table or list to what it holds.
 _LAST_STEP = re.compile(r"(?:\.[^.\[\]]*|\[[0-9]+\])\Z")
 _MAX_DEPTH = 32  # of tables and lists in each other: whoever walks them recurses
+# A line that may begin with a key of more words than that; in a text of several lines it may be none.
+_DEEP = re.compile(rf"^[ \t]*(?:\[\[?[ \t]*)?(?:{_WORD}[ \t]*\.[ \t]*){{{_MAX_DEPTH}}}", re.MULTILINE)
 _AT = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
@@ -69,6 +72,8 @@ def read_document(name: str, text: str) -> Document:
     Raises:
         DocumentError: It is no TOML, or nests deeper than anything that is meant.
     """
+    if _DEEP.search(text):
+        _check_keys(text)
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number may be too long, which is no TOMLDecodeError
@@ -80,6 +85,14 @@ def read_document(name: str, text: str) -> Document:
     for key, line in _keys(text):
         lines.setdefault(key, line)
     return Document(name, table, lines)
+
+
+def _check_keys(text: str) -> None:
+    """Refuse a key that nests too deep before the reader sees it, whose time grows with the words squared."""
+    for line, header, pair in _statements(text):
+        found = header[2] if header is not None else pair[1] if pair is not None else ""
+        if len(_WORDS.findall(found)) > _MAX_DEPTH:
+            raise DocumentError(f"it nests deeper than {_MAX_DEPTH}", line)
 
 
 def _check_depth(table: object) -> None:
@@ -97,10 +110,8 @@ def _check_depth(table: object) -> None:
 
 def _keys(text: str) -> Iterator[tuple[str, int]]:
     """Each key path and table with its line; the text is known to be TOML."""
-    at, table, lists = 0, "", dict[str, int]()
-    while at < len(text):
-        line = text.count("\n", 0, at) + 1
-        header, pair = _HEADER.match(text, at), _PAIR.match(text, at)
+    table, lists = "", dict[str, int]()
+    for line, header, pair in _statements(text):
         if header is not None:
             table = _path(header[2])
             if header[1]:
@@ -112,6 +123,13 @@ def _keys(text: str) -> Iterator[tuple[str, int]]:
             key = _path(pair[1])
             for holder in dict.fromkeys((table, _numbered(table, lists))):
                 yield ".".join(filter(None, (holder, key))), line
+
+
+def _statements(text: str) -> Iterator[tuple[int, re.Match[str] | None, re.Match[str] | None]]:
+    """Where each statement begins, by its line, with the header or the key that it begins with."""
+    at = 0
+    while at < len(text):
+        yield text.count("\n", 0, at) + 1, _HEADER.match(text, at), _PAIR.match(text, at)
         at = _end_of_statement(text, at)
 
 
@@ -127,7 +145,7 @@ def _numbered(table: str, lists: Mapping[str, int]) -> str:
 
 
 def _path(key: str) -> str:
-    return ".".join(word.strip("\"'") for word in re.findall(_WORD, key))
+    return ".".join(word.strip("\"'") for word in _WORDS.findall(key))
 
 
 def _end_of_statement(text: str, at: int) -> int:

@@ -107,3 +107,16 @@ def test_nesting_is_bounded() -> None:
     for text in (deepest.replace("[]", "[[]]"), f"[{'.'.join('a' * 1000)}]", f"a = {'[' * 40}{']' * 40}"):
         with pytest.raises(DocumentError, match="deeper than 32"):
             read_document("f", text)
+
+
+@pytest.mark.parametrize("deep", ["[" + ".".join("a" * 33) + "]", "  " + ".".join(["'a.b'"] * 33) + " = 1"])
+def test_a_key_that_nests_too_deep_is_refused_with_its_line(deep: str) -> None:
+    with pytest.raises(DocumentError, match="deeper than 32") as caught:
+        read_document("f", f"b = 1\n{deep}\n")
+    assert caught.value.line == 2
+
+
+def test_what_only_looks_like_such_a_key_is_read() -> None:
+    words = ".".join("a" * 40)
+    found = read_document("f", f'b = """\n{words} = 1\n"""\n# c\n{".".join("a" * 31)} = "{words}"\n')
+    assert found.table["b"] == f"{words} = 1\n"
