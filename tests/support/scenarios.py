@@ -19,8 +19,8 @@ from support.site import AgentDaemon, ServerDaemon
 from support.workloads import NODE, Pair, Workload, register, workloads
 
 _SCENARIO_SECONDS = 100.0
-# Of an SVID that has to be renewed soon, yet not at once: it begins ten seconds back, agents renew it when half
-# of its life is left, a tenth of that earlier or later, and what they renew at once ends in the same second.
+# Of an SVID that has to be renewed soon, yet not at once: it begins ten seconds back, agents renew it when
+# half of its life is left, a tenth of that earlier or later; what is renewed at once ends in the same second.
 _TTL_SECONDS = 20
 _PACE_MS = 10  # between connections of a dialler
 _ENTRIES = 1200

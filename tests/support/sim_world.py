@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -66,9 +67,10 @@ class World:
         self._restarts = 0
 
     def abandon(self) -> None:
-        """Leave no thread behind, whatever has happened."""
+        """Leave no thread behind, whatever has happened, and no garbage."""
         for server in filter(None, self.servers):
             server.kill()
+        gc.unfreeze()  # what an index has loaded, which a process does once and a simulated one at each start
 
     # What servers and agents find here.
 
