@@ -46,9 +46,10 @@ class _Turns(queue.SimpleQueue[Any]):
             self._idle.set()
         item = super().get(block, timeout)
         self._open.wait(_PATIENCE)
-        if item is _DIE:
-            raise _KilledError
-        return item
+        return _alive(item)
+
+    def get_nowait(self) -> Any:
+        return _alive(super().get_nowait())
 
     def wait(self) -> None:
         """Return when the thread has nothing to do."""
@@ -67,6 +68,12 @@ class _Turns(queue.SimpleQueue[Any]):
             self._open.set()
             if not self.empty():
                 self.wait()
+
+
+def _alive(item: Any) -> Any:
+    if item is _DIE:
+        raise _KilledError
+    return item
 
 
 class SimStore(Store):

@@ -155,6 +155,7 @@ class _Search:
     now: datetime
     checks: int = 0
     steps: int = 0
+    paths: int = 0  # that reach an authority
     longest: tuple[Certificate, ...] = ()
     unproven: dict[Certificate, Finding] = field(default_factory=dict)  # the first failure of each
     known: dict[tuple[Certificate, Certificate], bool] = field(default_factory=dict)
@@ -162,20 +163,26 @@ class _Search:
     def run(self) -> tuple[tuple[Certificate, ...], list[Finding]]:
         """A path without faults, or the best one with its faults, or none with the reason."""
         best: tuple[tuple[Certificate, ...], list[Finding]] | None = None
-        judged = 0
         try:
             for path in self._extend(self.chain[:1]):
+                self._count_path()
                 findings = self._judge(path, anchored=True)
                 if best is None or len(findings) < len(best[1]):
                     best = path, findings
-                judged += 1
-                if not findings or judged >= MAX_PATHS:
+                if not findings:
                     return best
         except _Limit:
-            message = f"gave up after {self.checks} signature checks and {self.steps} steps"
+            message = (
+                f"gave up after {self.paths} paths, {self.checks} signature checks and {self.steps} steps"
+            )
             found = [Finding(reasons.X509_SEARCH_LIMIT, message)]
             return (best[0], [*best[1], *found]) if best is not None else (self.longest, found)
         return best if best is not None else (self.longest, self._dead_end())
+
+    def _count_path(self) -> None:
+        if self.paths == MAX_PATHS:
+            raise _Limit
+        self.paths += 1
 
     def _extend(self, path: tuple[Certificate, ...]) -> Iterator[tuple[Certificate, ...]]:
         child = path[-1]

@@ -302,6 +302,16 @@ def test_whoever_comes_in_the_middle_is_waited_for(
     assert not refusals
 
 
+def test_no_id_of_a_server_can_look_like_a_line_of_ours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prepare(session: object, kind: object) -> pb.PrepareX509AuthorityResponse:
+        made = pb.AuthorityState(authority_id="1\nRevoked authority 2", expires_at=1)
+        return pb.PrepareX509AuthorityResponse(prepared_authority=made)
+
+    monkeypatch.setattr(authority_calls, "prepare", prepare)
+    [line] = run("prepare").out.splitlines()
+    assert line.startswith(r"Prepared authority 1\nRevoked authority 2: ")
+
+
 @pytest.mark.parametrize("name", ["activate", "revoke"])
 def test_another_refusal_ends_a_rotation(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     async def refuse(session: object, kind: object, authority_id: str, *, force: bool) -> object:

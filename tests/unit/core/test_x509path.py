@@ -12,6 +12,7 @@ from finial.core.errors import MatchError, X509VerifyError
 from finial.core.ids import SpiffeID, TrustDomain
 from finial.core.match import ExactID
 from finial.core.x509path import (
+    MAX_PATHS,
     MAX_SIGNATURE_CHECKS,
     MAX_STEPS,
     VerifiedX509,
@@ -237,7 +238,11 @@ class TestBounds:
         key = forge.key("mesh")
         anchor = forge.root("mesh", own_key=key, not_after=forge.NOW - forge.DAY / 2)
         mesh = [forge.authority("mesh", anchor, own_key=key) for _ in range(15)]
-        assert findings(forge.leaf(mesh[0]), *mesh, a=anchor) == ["authority: x509-expired"]
+        found = findings(forge.leaf(mesh[0]), *mesh, a=anchor)
+        assert found == ["authority: x509-expired", ": x509-search-limit"]
+        with pytest.raises(X509VerifyError) as caught:
+            verify(forge.leaf(mesh[0]), *mesh, a=anchor)
+        assert f"after {MAX_PATHS} paths" in caught.value.findings[-1].message
 
     def test_the_search_limit_is_told_beside_the_faults_of_the_best_path(self) -> None:
         key = forge.key("mesh")

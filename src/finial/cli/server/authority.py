@@ -34,6 +34,7 @@ from finial.cli.server.authority_view import (
 )
 from finial.cli.session import Session, talk
 from finial.cli.show import JSON, instant, note, say, table, yes_no
+from finial.runtime.text import visible
 from finial.server.ca.kinds import KindName
 from finial.wire.jsontext import to_json
 
@@ -144,7 +145,7 @@ def prepare(socket: str, kind: KindName, output: str) -> None:
         return
     made = reply.prepared_authority
     until = instant(made.expires_at)
-    say(f"Prepared authority {made.authority_id}: it is published, and valid until {until}")
+    say(f"Prepared authority {visible(made.authority_id)}: it is published, and valid until {until}")
     note(f"next: finial server authority activate{flag(kind)}    (waits until every agent has it)")
 
 
@@ -179,7 +180,7 @@ def activate(*, socket: str, kind: KindName, authority_id: str | None, force: bo
     if output == JSON:
         say(to_json(reply))
         return
-    say(f"Activated authority {reply.activated_authority.authority_id}: it signs from now on")
+    say(f"Activated authority {visible(reply.activated_authority.authority_id)}: it signs from now on")
     note(f"next: finial server authority taint{flag(kind)}    (so that what the old one signed is renewed)")
 
 
@@ -207,7 +208,7 @@ def taint(socket: str, kind: KindName, authority_id: str | None, *, output: str)
     if output == JSON:
         say(to_json(reply))
         return
-    say(f"Tainted authority {reply.tainted_authority.authority_id}: what rests on it is renewed now")
+    say(f"Tainted authority {visible(reply.tainted_authority.authority_id)}: what rests on it is renewed now")
     note(f"next: finial server authority revoke{flag(kind)}    (refused while anything rests on it)")
 
 
@@ -243,7 +244,8 @@ def revoke(*, socket: str, kind: KindName, authority_id: str | None, force: bool
     if output == JSON:
         say(to_json(reply))
     else:
-        say(f"Revoked authority {reply.revoked_authority.authority_id}: nobody is to trust it any more")
+        revoked = visible(reply.revoked_authority.authority_id)
+        say(f"Revoked authority {revoked}: nobody is to trust it any more")
 
 
 def _known(view: View) -> list[str]:
