@@ -40,6 +40,8 @@ _KNOCK_SPREADS: Final = 4
 # A call that has lasted so long was a good one: losing it is news, and no failure after other failures.
 _STEADY: Final = timedelta(seconds=10)
 _BETWEEN_BUNDLES: Final = timedelta(seconds=1)
+_NOTHING: Final = timedelta(0)
+_BETWEEN_ROUNDS: Final = timedelta(seconds=1)  # whoever wants one: workloads can have a token refused at will
 
 
 class Sync:
@@ -83,7 +85,7 @@ class Sync:
         self._again = False  # a call was opened once more because the server had not touched it
         self._failing = False
         self._round_at = 0.0
-        self._soonest = 0.0  # after a failure no round is before that
+        self._soonest = 0.0  # no round that is wanted is before that
         self._push_at = 0.0
         self._leaving: asyncio.Future[None] | None = None  # of the connection on which push was refused
         self._elsewhere_at = 0.0  # on another one push is not tried before that
@@ -103,7 +105,7 @@ class Sync:
             elsewhere = self._leaving is not None and self._leaving.done()
             if not self.polls or (elsewhere and now >= self._elsewhere_at) or now >= self._push_at:
                 await self._push()
-            elif now >= self._round_at or (self._wanted.is_set() and not self._failing):
+            elif now >= self._round_at or self._wanted_now(now):
                 await self._poll()
             else:
                 await self._rest(timedelta(seconds=min(self._round_at, self._push_at) - now))
@@ -207,6 +209,9 @@ class Sync:
 
     # By polling.
 
+    def _wanted_now(self, now: float) -> bool:
+        return self._wanted.is_set() and not self._failing and now >= self._soonest
+
     async def _poll(self) -> None:
         self._wanted.clear()
         shown: NodeIdentity | None = None
@@ -227,12 +232,15 @@ class Sync:
             self._coped = self._failing = self._again = False
             self._rounds.reset()
             pause = self._interval * (1 + _SPREAD * (self._chance.fraction() - 0.5))
+            self._soonest = self._clock.monotonic() + _BETWEEN_ROUNDS.total_seconds()
         self._round_at = self._clock.monotonic() + pause.total_seconds()
 
     async def _rest(self, most: timedelta) -> None:
         """Wait until something is to be done; after a failure any call that goes well is a reason to try."""
         if not self._failing:
-            await wait_at_most(self._clock, self._wanted, most)
+            if await wait_at_most(self._clock, self._wanted, most):
+                early = timedelta(seconds=self._soonest - self._clock.monotonic())
+                await self._clock.sleep(max(_NOTHING, early))
         elif await wait_at_most(self._clock, self._node.link.reached, most):
             self._node.link.reached.clear()
             self._round_at = min(self._round_at, max(self._clock.monotonic(), self._soonest))

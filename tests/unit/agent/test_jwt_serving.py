@@ -115,6 +115,20 @@ async def test_an_entry_of_which_only_the_server_knows_that_it_is_gone(w: World,
             assert (error.code, error.message) == (StatusCode.PERMISSION_DENIED, "no identity issued")
 
 
+@on_agent
+async def test_tokens_that_are_refused_in_a_row_have_the_server_asked_once_a_second(
+    w: World, running: Agent
+) -> None:
+    w.server.jwt.refused.update(f"a{number}" for number in range(20))
+    async with workload(w, running) as me:
+        began, polled = w.clock.monotonic(), w.server.calls["SyncAuthorizedEntries"]
+        for number in range(20):
+            assert (await me.refusal(me.fetch_now(f"a{number}"))).code is StatusCode.UNAVAILABLE
+        await w.pass_time(SECOND)
+        rounds = w.server.calls["SyncAuthorizedEntries"] - polled
+        assert 1 <= rounds <= w.clock.monotonic() - began + 1
+
+
 @pytest.mark.parametrize("goes_wrong", [False, True])
 @pytest.mark.parametrize("others", [False, True])
 def test_what_is_taken_while_a_token_is_signed_is_not_given(goes_wrong: bool, others: bool) -> None:
