@@ -219,7 +219,7 @@ class ClientCall(Stream, Generic[Request, Reply]):
         if self._timer is not None:
             self._timer.cancel()
         self.wake()
-        self.connection.wake_sender(self.stream_id)
+        self.connection.senders.wake(self.stream_id)
 
     async def __aenter__(self) -> ClientCall[Request, Reply]:
         return self

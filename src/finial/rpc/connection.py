@@ -7,6 +7,7 @@ runs on the loop's thread; a connection owns its streams, its engine and its TLS
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import cast
 
 from finial.core.errors import FinialError, Kind, Reason
@@ -14,6 +15,7 @@ from finial.rpc.engine import EngineError, EngineKind, Headers
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.handshakes import Handshakes
 from finial.rpc.limits import Meter
+from finial.rpc.senders import Senders
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.stream import Stream
 from finial.rpc.tls import ClientTLS, ServerTLS, TLSError, TLSSession
@@ -22,6 +24,7 @@ _BATCH = 64 * 1024  # bytes asked of the engine at a time; more would only fatte
 _LINGER_SECONDS = 5.0  # for a closed transport to get rid of its last bytes
 _DEBUG_BYTES = 512
 _NO_TLS = Reason("tls-context", Kind.UNAVAILABLE, hint="Check the certificate and key of this side.")
+_LOST_AT_ONCE = 64  # calls
 _FRAME = 16_384  # bytes of a DATA frame
 
 
@@ -36,7 +39,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_client", "_control", "_finished", "_flush_scheduled", "_half_open", "_handshakes", "_tls_config",
-        "_transport", "_waiting", "begun", "closed", "engine", "kept_bytes", "limits", "loop", "paused",
+        "_transport", "begun", "closed", "engine", "kept_bytes", "limits", "loop", "paused", "senders",
         "streams", "tls", "written_bytes",
     )  # fmt: skip
 
@@ -56,12 +59,16 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._flush_scheduled = False
         self._finished = False
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.senders = Senders()
         self._half_open: list[int] = []  # ended by us, not by the peer: reset once all has been sent
         self._control = Meter(self.limits.control_frames, self.loop.time)
         self._handshakes = handshakes
 
     # What subclasses add.
+
+    def take(self, data: bytes) -> None:
+        """Have the engine look at bytes."""
+        self.feed(data)
 
     def opened(self) -> None:
         """The peer's preface and settings have arrived: calls can be made."""
@@ -105,15 +112,16 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         if self._tls_config is None:
-            self._receive(data)
+            self.receive(data)
         elif self.tls is not None:
             self.tls.feed(data)
             self._advance_tls(self.tls)
 
-    def _receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
+        """HTTP/2 bytes: have them looked at, answer, and fail where they cannot be borne."""
         self._flush_scheduled = True  # the flush below serves whatever the input sets off
         try:
-            self.engine.receive(data)
+            self.take(data)
         except EngineError as error:
             self.fail(error)
             return
@@ -136,7 +144,7 @@ class Connection(asyncio.Protocol):
             self.fail(error)
             return
         if data:
-            self._receive(data)
+            self.receive(data)
         if tls.ended:
             self.close()  # the peer said goodbye and can say nothing more
 
@@ -163,16 +171,16 @@ class Connection(asyncio.Protocol):
         """The transport is gone: everything that waits on it is told."""
         self.closed = True
         self._handshakes.end(self)
+        self._lose(self.loss(exc))
+
+    def _lose(self, error: RpcError) -> None:
+        """Tell the streams; a server not so many in one turn of the loop that others would notice."""
+        for stream_id in list(islice(self.streams, None if self._client else _LOST_AT_ONCE)):
+            self.streams.pop(stream_id).lost(error)
         if self.streams:
-            error = self.loss(exc)
-            for stream in list(self.streams.values()):
-                stream.lost(error)
-            self.streams.clear()
-        for _, waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiting = []
-        self.lost()
+            self.loop.call_soon(self._lose, error)
+        else:
+            self.lost()
 
     def loss(self, exc: Exception | None) -> RpcError:
         """What calls in flight are told when the connection is gone."""
@@ -187,6 +195,10 @@ class Connection(asyncio.Protocol):
         """The transport has room again."""
         self.paused = False
         self.flush()
+
+    def feed(self, data: bytes) -> int:
+        """Have the engine look at bytes at once; how many events that made."""
+        return self.engine.receive(data)
 
     # What the engine tells.
 
@@ -258,8 +270,8 @@ class Connection(asyncio.Protocol):
         except FinialError as error:
             self.fail(error)
             return
-        if self._waiting:
-            self._wake_senders()
+        if self.senders and not self.paused:
+            self.senders.look(self._congested)
         if self._half_open:
             self._release_half_open()
         if self._finished and not self.paused:
@@ -295,29 +307,11 @@ class Connection(asyncio.Protocol):
 
     async def writable(self, stream: Stream) -> None:
         """Wait until a stream's queue is below the mark and the transport takes bytes; not beyond its end."""
-        while stream.live and not self.closed and self._congested(stream.stream_id):
-            waiter = self.loop.create_future()
-            self._waiting.append((stream.stream_id, waiter))
-            await waiter
-
-    def wake_sender(self, stream_id: int) -> None:
-        """Let whoever sends on a stream look again: its call is over."""
-        for waiting, waiter in self._waiting:
-            if waiting == stream_id and not waiter.done():
-                waiter.set_result(None)
+        while stream.live and self._congested(stream.stream_id):
+            await self.senders.wait(stream.stream_id)
 
     def _congested(self, stream_id: int) -> bool:
         return self.paused or self.engine.queued(stream_id) > self.limits.send_high_water_bytes
-
-    def _wake_senders(self) -> None:
-        entries, self._waiting = self._waiting, []
-        for entry in entries:
-            if entry[1].done():
-                continue  # its task was cancelled
-            if self._congested(entry[0]):
-                self._waiting.append(entry)
-            else:
-                entry[1].set_result(None)
 
     def release(self, stream_id: int) -> None:
         """Reset a stream that we have ended and the peer has not, once our last frame is out.
@@ -341,6 +335,19 @@ class Connection(asyncio.Protocol):
             self._pump()
 
     # Ending.
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing more can come of what was received."""
+        return self.closed or self._transport is None or self._transport.is_closing()
+
+    def listen(self, *, on: bool) -> None:
+        """Read from the transport, or not."""
+        if self._transport is not None and not self._transport.is_closing():
+            if on:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def handshake_overdue(self) -> None:
         """The peer did not begin in time."""

@@ -93,8 +93,8 @@ class Engine(Protocol):
     def start(self) -> None:
         """Queue the preface and our settings."""
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes of the peer and tell the sink."""
+    def receive(self, data: bytes) -> int:
+        """Take bytes of the peer and tell the sink; how many events it was told, roughly."""
 
     def pull(self, most: int) -> bytes:
         """At most about `most` bytes for the peer, empty when there is nothing to send; tells the sink."""

@@ -30,6 +30,7 @@ from finial.rpc.errorcode import ErrorCode
 from finial.rpc.h2frames import FrameFilter, goaway_frame
 
 _NO_STREAM_YET = (1 << 31) - 1
+_FEW = 8  # streams that have ended may be kept, which a look at all of them forgets
 _CODES = h2.settings.SettingCodes
 
 
@@ -51,6 +52,25 @@ class _Outgoing:
         return len(self.body) - self.offset
 
 
+class _Connection(h2.connection.H2Connection):
+    """h2's, which does not look at all streams for each that is opened: that costs their number's square."""
+
+    def __init__(self, config: h2.config.H2Configuration) -> None:
+        super().__init__(config)
+        self._seen = 0  # streams that were open when all were last looked at
+        self._since = 0  # those opened after that, whatever has become of them
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """No fewer than are open; asked for each that is about to be."""
+        self._since += 1
+        most = self._seen + self._since
+        if most >= self.local_settings.max_concurrent_streams or self._since > max(self._seen, _FEW):
+            self._seen, self._since = super().open_inbound_streams, 0
+            return self._seen
+        return most
+
+
 class H2Engine:
     """One HTTP/2 connection on h2."""
 
@@ -62,7 +82,7 @@ class H2Engine:
     def __init__(self, role: EngineRole, sink: Sink) -> None:
         self._role = role
         self._sink = sink
-        self._connection = h2.connection.H2Connection(
+        self._connection = _Connection(
             h2.config.H2Configuration(
                 client_side=role.client,
                 header_encoding=None,
@@ -106,15 +126,17 @@ class H2Engine:
         self._connection.initiate_connection()
         self._connection.increment_flow_control_window(connection_window(limits) - STREAM_WINDOW)
 
-    def receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> int:
         """Take bytes of the peer and tell the sink."""
+        events = 0
         for frame in self._goaway.feed(data):
             if isinstance(frame, bytes):
-                self._feed(frame)
+                events += self._feed(frame)
             else:
                 self._sink.on_goaway(frame.last_stream_id, frame.error_code, frame.debug)
+        return events
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> int:
         try:
             events = self._connection.receive_data(data)
         except h2.exceptions.DenialOfServiceError as error:
@@ -128,6 +150,7 @@ class H2Engine:
             told = self._dispatch.get(type(event))
             if told is not None:
                 told(event)
+        return len(events)
 
     def _request_received(self, event: h2.events.RequestReceived) -> None:
         self._streams[event.stream_id] = _Outgoing()

@@ -82,18 +82,20 @@ class NGH2Engine:
         self._filter = AuthorityFilter() if kept.side is ngh2.Role.SERVER else None
         self._connection = ngh2.Connection(kept.side, kept.configuration)
 
-    def _drain(self) -> None:
-        for event in self._connection.events():
+    def _drain(self) -> int:
+        events = self._connection.events()
+        for event in events:
             told = _TOLD.get(type(event))
             if told is not None:
                 told(self._sink, event)
+        return len(events)
 
     def start(self) -> None:
         """Queue the preface and our settings."""
         self._connection.initiate_connection(self._kept.settings)
         self._connection.set_local_window_size(self._kept.window)
 
-    def receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> int:
         """Take bytes of the peer and tell the sink."""
         if self._filter is not None:
             data = self._filter.feed(data)
@@ -101,12 +103,12 @@ class NGH2Engine:
                 self._filter = None
         try:
             self._connection.receive_data(data)
-        except ngh2.DenialOfServiceError as error:
-            raise EngineError(str(error), ErrorCode.ENHANCE_YOUR_CALM) from error
         except ngh2.NGH2Error as error:
-            raise EngineError(str(error)) from error
-        finally:
             self._drain()
+            calm = isinstance(error, ngh2.DenialOfServiceError)
+            code = ErrorCode.ENHANCE_YOUR_CALM if calm else ErrorCode.PROTOCOL_ERROR
+            raise EngineError(str(error), code) from error
+        return self._drain()
 
     def pull(self, most: int) -> bytes:
         """At most about `most` bytes for the peer; tells the sink."""

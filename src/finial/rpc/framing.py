@@ -19,12 +19,13 @@ def frame(message: bytes) -> bytes:
     return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
-def inflate(data: bytes, most: int) -> bytes:
+def inflate(data: bytes, most: int, path: bytes = b"") -> bytes:
     """The message inside one gzip member.
 
     Args:
         data: The compressed bytes.
         most: Longest message accepted, in bytes; inflating stops there.
+        path: Of the method that sets this limit.
 
     Raises:
         RpcError: INTERNAL for bytes that are not gzip, RESOURCE_EXHAUSTED for a message too long.
@@ -35,17 +36,18 @@ def inflate(data: bytes, most: int) -> bytes:
     except zlib.error as error:
         raise RpcError(StatusCode.INTERNAL, f"a compressed message is not gzip: {error}") from error
     if len(message) > most:
-        raise too_long(len(message), most, "after decompression at least ")
+        raise _too_long(f"at least {len(message)} bytes after decompression", most, path)
     if not engine.eof or engine.unused_data:
         raise RpcError(StatusCode.INTERNAL, "a compressed message is not one whole gzip member")
     return message
 
 
-def too_long(size: int, most: int, how: str = "") -> RpcError:
-    """The refusal of a message longer than the limit."""
-    return RpcError(
-        StatusCode.RESOURCE_EXHAUSTED, f"message of {how}{size} bytes exceeds the limit of {most} bytes"
-    )
+def _too_long(size: str, most: int, path: bytes) -> RpcError:
+    """The refusal of a message longer than the limit, which is that of the method with this path, if any."""
+    text = f"message of {size} exceeds the limit of {most} bytes"
+    if path:
+        text += f" for {path.decode()}"
+    return RpcError(StatusCode.RESOURCE_EXHAUSTED, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,12 @@ class Packed:
     Args:
         data: One gzip member, if the peer is honest.
         most: Longest message accepted, in bytes.
+        path: Of the method that sets this limit.
     """
 
     data: bytes
     most: int
+    path: bytes = b""
 
     def __len__(self) -> int:
         return len(self.data)
@@ -69,7 +73,7 @@ class Packed:
         Raises:
             RpcError: As `inflate` does.
         """
-        return inflate(self.data, self.most)
+        return inflate(self.data, self.most, self.path)
 
 
 Message = bytes | Packed
@@ -81,12 +85,14 @@ class MessageReader:
     Args:
         most: Longest message accepted, in bytes, before and after decompression.
         gzip: Whether the peer announced gzip, so that a message may be compressed.
+        path: Of the method that sets this limit.
     """
 
-    __slots__ = ("_buffer", "_gzip", "_most")
+    __slots__ = ("_buffer", "_gzip", "_most", "_path")
 
-    def __init__(self, most: int, *, gzip: bool) -> None:
+    def __init__(self, most: int, *, gzip: bool, path: bytes = b"") -> None:
         self._most = most
+        self._path = path
         self._gzip = gzip
         self._buffer: bytearray | None = None
 
@@ -125,12 +131,12 @@ class MessageReader:
             if flag and not self._gzip:
                 raise RpcError(StatusCode.INTERNAL, "compressed message without grpc-encoding")
             if size > self._most:
-                raise too_long(size, self._most)
+                raise _too_long(f"{size} bytes", self._most, self._path)
             end = at + _PREFIX + size
             if end > len(buffer):
                 break
             message = bytes(memoryview(buffer)[at + _PREFIX : end])
-            messages.append(Packed(message, self._most) if flag else message)
+            messages.append(Packed(message, self._most, self._path) if flag else message)
             at = end
         del buffer[:at]
         return messages

@@ -81,29 +81,39 @@ class Route:
     """Whether the handler is a plain function, which is called at once, rather than an `async def`."""
     guarded: bool = False
     """Whether the handler is given no request, and takes it from the call."""
+    most: int | None = None
+    """Longest request in bytes, after inflating; None for as long as the server takes any."""
 
 
-def _route(method: Method[Any, Any], kind: MethodKind, handler: Callable[..., Any]) -> Route:
+def _route(
+    method: Method[Any, Any], kind: MethodKind, handler: Callable[..., Any], most: int | None
+) -> Route:
     if method.kind is not kind:
         raise ValueError(f"{method.path} is a {method.kind.value} method, not {kind.value}")
     plain = not iscoroutinefunction(handler)
     if plain and kind is not MethodKind.UNARY:
         raise ValueError(f"the handler of {method.path} has to be an `async def`")
-    return Route(method, handler, plain)
+    return Route(method, handler, plain, most=most)
 
 
-def unary(method: Method[Request, Reply], handler: UnaryHandler[Request, Reply]) -> Route:
+def unary(
+    method: Method[Request, Reply], handler: UnaryHandler[Request, Reply], *, most: int | None = None
+) -> Route:
     """Serve a unary method: `handler(request, call)`, plain or an `async def`, returns the reply.
 
-    A plain function is the fast form: it is called where the bytes arrive and costs no task.
+    A plain function is the fast form: it is called where the bytes arrive and costs no task. As with its
+    neighbours, `most` is the longest request in bytes, if it is to be shorter than the server's limit: a few
+    bytes of gzip can become a request as long as that, which has to be decoded.
 
     Raises:
         ValueError: The method is not unary.
     """
-    return _route(method, MethodKind.UNARY, handler)
+    return _route(method, MethodKind.UNARY, handler, most)
 
 
-def guarded(method: Method[Request, Reply], handler: ClientStreamHandler[Request, Reply]) -> Route:
+def guarded(
+    method: Method[Request, Reply], handler: ClientStreamHandler[Request, Reply], *, most: int | None = None
+) -> Route:
     """Serve a unary method that not everybody may call: `handler(call)` first decides about the caller.
 
     Then it takes the request with `call.request()`. Until it does, what came is neither inflated nor decoded.
@@ -113,19 +123,25 @@ def guarded(method: Method[Request, Reply], handler: ClientStreamHandler[Request
     """
     if not iscoroutinefunction(handler):
         raise ValueError(f"the handler of {method.path} has to be an `async def`")
-    return replace(_route(method, MethodKind.UNARY, handler), guarded=True)
+    return replace(_route(method, MethodKind.UNARY, handler, most), guarded=True)
 
 
-def server_stream(method: Method[Request, Reply], handler: ServerStreamHandler[Request, Reply]) -> Route:
+def server_stream(
+    method: Method[Request, Reply], handler: ServerStreamHandler[Request, Reply], *, most: int | None = None
+) -> Route:
     """Serve a server-streaming method: `handler(request, call)` sends with `call.send`, then returns."""
-    return _route(method, MethodKind.SERVER_STREAM, handler)
+    return _route(method, MethodKind.SERVER_STREAM, handler, most)
 
 
-def client_stream(method: Method[Request, Reply], handler: ClientStreamHandler[Request, Reply]) -> Route:
+def client_stream(
+    method: Method[Request, Reply], handler: ClientStreamHandler[Request, Reply], *, most: int | None = None
+) -> Route:
     """Serve a client-streaming method: `handler(call)` receives from `call` and returns the reply."""
-    return _route(method, MethodKind.CLIENT_STREAM, handler)
+    return _route(method, MethodKind.CLIENT_STREAM, handler, most)
 
 
-def bidi(method: Method[Request, Reply], handler: BidiHandler[Request, Reply]) -> Route:
+def bidi(
+    method: Method[Request, Reply], handler: BidiHandler[Request, Reply], *, most: int | None = None
+) -> Route:
     """Serve a bidirectional method: `handler(call)` starts with the headers, receives and sends."""
-    return _route(method, MethodKind.BIDI, handler)
+    return _route(method, MethodKind.BIDI, handler, most)

@@ -24,6 +24,7 @@ from finial.rpc.stalls import Stalls
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.stream import Stream
 from finial.rpc.tls import ServerTLS
+from finial.rpc.turns import Pace, Turns
 from finial.runtime.peer import peer_process
 
 _log = logging.getLogger("finial.rpc")
@@ -52,8 +53,8 @@ class ServerConnection(Connection):
     """
 
     __slots__ = (
-        "_age_timer", "_last_stream", "_resets", "_shaking_hands", "_stalls", "draining", "listener", "peer",
-        "routes", "server", "site", "translate",
+        "_age_timer", "_last_stream", "_pace", "_resets", "_shaking_hands", "_stalls", "draining", "listener",
+        "peer", "routes", "server", "site", "translate",
     )  # fmt: skip
 
     def __init__(self, server: Server, listener: Listener, kind: EngineKind, handshakes: Handshakes) -> None:
@@ -66,10 +67,11 @@ class ServerConnection(Connection):
         self.site: str | None = None
         self.draining = False
         self._last_stream = 0
-        self._resets = Meter(self.limits.resets, self.loop.time)
         self._shaking_hands = True
         self._age_timer: asyncio.TimerHandle | None = None
         self._stalls = Stalls(self)
+        self._pace = Pace(self, server.turns, self.loop.time)
+        self._resets = Meter(self.limits.resets, self._pace.leisure)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless the listener has its fill."""
@@ -138,6 +140,14 @@ class ServerConnection(Connection):
         if self.peer.process is not None:
             self.peer.process.close()
         self.server.left(self)
+
+    def take(self, data: bytes) -> None:
+        """Have the engine look at bytes and begin calls, as far as this turn of the loop allows."""
+        self._pace.take(data)
+
+    def enqueue(self, call: ServerCall[Any, Any]) -> None:
+        """Begin a call once it is its turn."""
+        self._pace.enqueue(call)
 
     def on_headers(self, stream_id: int, headers: Headers, ended: bool) -> None:
         """A call begins, unless it comes behind the final GOAWAY."""
@@ -267,6 +277,7 @@ class Server:
             self.routes[path] = route
         self.services = {route.method.service for route in self.routes.values()}
         self._engine = engine
+        self.turns = Turns()
         self.translate = translate
         self.jitter = jitter
         self.stopping = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from inspect import CORO_CREATED, getcoroutinestate
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from finial.core.errors import FinialError
 from finial.rpc.engine import Headers, StreamGoneError
@@ -152,11 +153,10 @@ class ServerCall(Stream, Generic[Request, Reply]):
             return
         self._route = route
         self._method = route.method
-        self._reader = MessageReader(
-            self.connection.limits.max_receive_bytes, gzip=headers.get(b"grpc-encoding") == b"gzip"
-        )
+        most, gzip = self.connection.limits.max_receive_bytes, headers.get(b"grpc-encoding") == b"gzip"
+        self._reader = MessageReader(min(most, route.most or most), gzip=gzip, path=headers[b":path"])
         if not route.method.kind.one_request:
-            self._start(route.handler, self)
+            self.connection.enqueue(self)
         elif ended:
             self.peer_ended()
 
@@ -198,21 +198,27 @@ class ServerCall(Stream, Generic[Request, Reply]):
     # Told by the connection.
 
     def peer_ended(self) -> None:
-        """The caller has sent everything: a method with one request can run now."""
+        """The caller has sent everything: a method with one request can run once it is its turn."""
         if self.finished or self._route is None or not self._route.method.kind.one_request:
             return
         if self._inbox is None or len(self._inbox) != 1:
             self.finish(RpcError(StatusCode.INTERNAL, "this method takes exactly one message"))
-            return
+        else:
+            self.connection.enqueue(self)
+
+    def proceed(self) -> None:
+        """Run: it is this call's turn, and it has not ended before."""
+        route = self._route
+        assert route is not None
         try:
-            if self._route.guarded:
-                self._start(self._route.handler, self)
+            if route.guarded or not route.method.kind.one_request:
+                self._start(route.handler, self)
                 return
             request = self.request()
-            if not self._route.plain:
-                self._start(self._route.handler, request, self)
+            if not route.plain:
+                self._start(route.handler, request, self)
                 return
-            answer = self._route.handler(request, self)
+            answer = route.handler(request, self)
             if type(answer) is CoroutineType:  # of a function around an `async def`
                 self._start(_awaited, answer)
             else:
@@ -258,7 +264,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         if not self.finished:
             self.finished = True
             self.failure = error
-            self.connection.wake_sender(self.stream_id)
+            self.connection.senders.wake(self.stream_id)
         self.cancel()
 
     # Running.
@@ -360,7 +366,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
 
     def stop(self) -> None:
         """End the call because the server stops."""
-        if self._task is None:
+        if self._task is None or _unbegun(self._task):
             self.finish(RpcError(StatusCode.UNAVAILABLE, "the server is stopping"))
         self.cancel()
 
@@ -370,7 +376,7 @@ class ServerCall(Stream, Generic[Request, Reply]):
         return not self.finished
 
     def _leave(self) -> None:
-        self.connection.wake_sender(self.stream_id)
+        self.connection.senders.wake(self.stream_id)
         if self._timer is not None:
             self._timer.cancel()
         if not self.remote_ended:
@@ -380,6 +386,11 @@ class ServerCall(Stream, Generic[Request, Reply]):
 
 async def _awaited(answer: Coroutine[Any, Any, Any]) -> object:
     return await answer
+
+
+def _unbegun(task: asyncio.Task[None]) -> bool:
+    """Whether a task has yet to take its first step; one that is cancelled before never does, nor answers."""
+    return getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) == CORO_CREATED
 
 
 def _current_task() -> asyncio.Task[Any] | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -157,6 +157,7 @@ async def _listen(
     )
     routes = chain.routes(_endpoints(ground), access)
     health = check_route(whole_process(lambda: _whether(_serves(ground.index))))
+    health = replace(health, most=chain.SMALL)
     remote = Server(routes, limits=settings.limits, translate=error_from, jitter=context.chance.fraction)
     local = Server([*routes, health], translate=error_from)
     files.folder(settings.socket.parent, _DATA_FOLDER)

@@ -27,9 +27,9 @@ def inflated(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     done: list[bytes] = []
     inflate = framing.inflate
 
-    def noting(data: bytes, most: int) -> bytes:
+    def noting(data: bytes, most: int, path: bytes) -> bytes:
         done.append(data)
-        return inflate(data, most)
+        return inflate(data, most, path)
 
     monkeypatch.setattr(framing, "inflate", noting)
     return done

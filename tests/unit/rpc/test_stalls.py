@@ -51,7 +51,7 @@ def test_a_connection_on_which_nothing_moves_is_ended(engine: str) -> None:
         async with pair(engine, limits=WATCHED) as it, raw(it, settings={_WINDOW: 0}) as client:
             ask(client, [b"9:100000"], COUNT.path)
             connection = await serving(it, 1)
-            await eventually(lambda: bool(connection._waiting))
+            await eventually(lambda: bool(connection.senders))
             connection._stalls.look()
             await client.frame(f.HeadersFrame)
             assert connection._stalls._timer is not None
@@ -83,7 +83,7 @@ def test_a_call_that_does_not_move_is_ended_where_others_do(engine: str) -> None
         async with pair(engine, limits=WATCHED, routes=routes) as it, raw(it) as client:
             ask(client, [b"x"], sending.path)
             connection = await serving(it, 1)
-            await eventually(lambda: bool(connection._waiting))
+            await eventually(lambda: bool(connection.senders))
             connection._stalls.look()
             await until_answered(client)
             connection._stalls.look()

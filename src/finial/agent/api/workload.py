@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finial.agent.api.workload_stream import Reception
+from finial.agent.api.workload_stream import MOST_STREAM_BYTES, Reception
 from finial.agent.cache import Cache
 from finial.agent.change import Profile
 from finial.rpc import Route, ServerCall, server_stream
@@ -25,8 +25,8 @@ class X509Profile:
         """The methods of this profile."""
         api = workload.SpiffeWorkloadAPI
         return (
-            server_stream(api.FetchX509SVID, self.fetch_x509_svid),
-            server_stream(api.FetchX509Bundles, self.fetch_x509_bundles),
+            server_stream(api.FetchX509SVID, self.fetch_x509_svid, most=MOST_STREAM_BYTES),
+            server_stream(api.FetchX509Bundles, self.fetch_x509_bundles, most=MOST_STREAM_BYTES),
         )
 
     async def fetch_x509_svid(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from finial.agent.api.claims import fill, shown_of
-from finial.agent.api.workload_stream import Reception, encoded, no_identity
+from finial.agent.api.workload_stream import MOST_STREAM_BYTES, Reception, encoded, no_identity
 from finial.agent.cache import Cache
 from finial.agent.change import Profile
 from finial.agent.entry import AuthorizedEntry
@@ -62,7 +62,7 @@ class JWTProfile:
         api = workload.SpiffeWorkloadAPI
         return (
             unary(encoded(api.FetchJWTSVID), self.fetch_jwt_svid),
-            server_stream(api.FetchJWTBundles, self.fetch_jwt_bundles),
+            server_stream(api.FetchJWTBundles, self.fetch_jwt_bundles, most=MOST_STREAM_BYTES),
             unary(api.ValidateJWTSVID, self.validate_jwt_svid),
         )
 
@@ -71,10 +71,10 @@ class JWTProfile:
 
         Clauses: WAPI-18, WAPI-40..WAPI-46.
         """
-        self._reception.admit(call)
+        admitted = self._reception.admit(call)
         audience = read_audience(request.audience)
         wanted = read_wanted(request.spiffe_id)
-        selectors = await self._reception.attested(call)
+        selectors = await self._reception.attested(admitted)
         entries = self._entitled(selectors, wanted)
         answer = self._supply.at_once(entries, audience)
         if answer is not None:
@@ -113,15 +113,16 @@ class JWTProfile:
 
         Clauses: WAPI-18, WAPI-52..WAPI-54, WAPI-75, JWT-41, ID-41, ID-49.
         """
-        self._reception.admit(call)
+        admitted = self._reception.admit(call)
         if not request.audience:
             raise _invalid("audience must be specified")
-        if not request.svid:
+        token = request.svid
+        if not token:
             raise _invalid("svid must be specified")
-        entries = self._cache.entitled(await self._reception.attested(call))
+        entries = self._cache.entitled(await self._reception.attested(admitted))
         bundles = self._cache.bundles(entries)
         try:
-            proof = validate_jwt(request.svid, bundles, (request.audience,), now=self._clock.now())
+            proof = validate_jwt(token, bundles, (request.audience,), now=self._clock.now())
         except (TokenParseError, TokenVerifyError) as error:
             raise _invalid(error.message) from error
         own = proof.id.trust_domain == self._cache.book.bundle.trust_domain

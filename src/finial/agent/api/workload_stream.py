@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NewType, TypeVar, cast
 
 from finial.agent.attest import WorkloadAttestation
 from finial.agent.audiences import Content, Watcher
@@ -38,6 +38,8 @@ _log = logging.getLogger("finial.agent")
 HEADER: Final = "workload.spiffe.io"
 NO_IDENTITY: Final = "no identity issued"
 """SPIRE's words, on which clients rely."""
+MOST_STREAM_BYTES: Final = 4 << 10
+"""Of a request for a stream, which holds nothing, or one SPIFFE ID."""
 
 # How long the first message waits for an SVID that is being signed.
 _PATIENCE = timedelta(seconds=5)
@@ -47,6 +49,8 @@ _BETWEEN_PUSHES = timedelta(milliseconds=10)
 _LARGE = 64 * 1024
 
 Call = ServerCall[Any, Any]
+Admitted = NewType("Admitted", Call)
+"""A call that has been let in."""
 Look = Callable[[Watcher, frozenset[Selector]], Content]
 """What a caller with some selectors gets, and what its watcher is told of from now on."""
 
@@ -67,8 +71,11 @@ class Reception:
         self._attestation = attestation
         self._clock = clock
 
-    def admit(self, call: Call) -> None:
+    def admit(self, call: Call) -> Admitted:
         """Let a call in, before anything in it is looked at.
+
+        Args:
+            call: It.
 
         Raises:
             RpcError: It lacks the header, or the agent does not know its entries yet.
@@ -80,17 +87,17 @@ class Reception:
             raise RpcError(
                 StatusCode.UNAVAILABLE, "the agent is starting: it has not yet heard from its server"
             )
+        return Admitted(call)
 
-    async def attested(self, call: Call) -> frozenset[Selector]:
+    async def attested(self, call: Admitted) -> frozenset[Selector]:
         """What can be observed of the caller at this moment, for a call that has one answer.
 
         Args:
             call: Its.
 
         Raises:
-            RpcError: The call is not let in, or the caller cannot be attested.
+            RpcError: The caller cannot be attested.
         """
-        self.admit(call)
         with self._refusing(call), self._attestation.caller(call.peer.process) as caller:
             return await self._attestation.selectors(caller)
 

@@ -7,7 +7,7 @@ answer UNIMPLEMENTED (WAPI-55).
 from __future__ import annotations
 
 from finial.agent.api.workload_jwt import read_wanted
-from finial.agent.api.workload_stream import Look, Reception
+from finial.agent.api.workload_stream import MOST_STREAM_BYTES, Look, Reception
 from finial.agent.audiences import Content, Watcher
 from finial.agent.cache import Cache
 from finial.agent.change import Profile
@@ -32,8 +32,8 @@ class WITProfile:
         """The methods of this profile."""
         api = workload.SpiffeWorkloadAPI
         return (
-            server_stream(api.FetchWITSVID, self.fetch_wit_svid),
-            server_stream(api.FetchWITBundles, self.fetch_wit_bundles),
+            server_stream(api.FetchWITSVID, self.fetch_wit_svid, most=MOST_STREAM_BYTES),
+            server_stream(api.FetchWITBundles, self.fetch_wit_bundles, most=MOST_STREAM_BYTES),
         )
 
     async def fetch_wit_svid(

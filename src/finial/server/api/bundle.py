@@ -14,7 +14,7 @@ from finial.core.errors import FinialError, Kind, Reason, SpiffeIDError
 from finial.core.ids import TrustDomain
 from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.log import fields
-from finial.server.api.chain import Caller, Endpoint, unary
+from finial.server.api.chain import LARGE, Caller, Endpoint, unary
 from finial.server.api.replies import encoded, failure, invalid, named
 from finial.server.api.slices import each
 from finial.server.fleet import Fleet
@@ -64,13 +64,13 @@ class BundleService:
         return (
             unary(encoded(service.GetBundle), self.get),
             unary(service.CountBundles, self.count),
-            unary(encoded(service.AppendBundle), self.append),
+            unary(encoded(service.AppendBundle), self.append, most=LARGE),
             unary(service.ListFederatedBundles, self.list_federated),
             unary(encoded(service.GetFederatedBundle), self.get_federated),
-            unary(service.BatchCreateFederatedBundle, self.batch_create),
-            unary(service.BatchUpdateFederatedBundle, self.batch_update),
-            unary(service.BatchSetFederatedBundle, self.batch_set),
-            unary(service.BatchDeleteFederatedBundle, self.batch_delete),
+            unary(service.BatchCreateFederatedBundle, self.batch_create, most=LARGE),
+            unary(service.BatchUpdateFederatedBundle, self.batch_update, most=LARGE),
+            unary(service.BatchSetFederatedBundle, self.batch_set, most=LARGE),
+            unary(service.BatchDeleteFederatedBundle, self.batch_delete, most=LARGE),
         )
 
     async def get(self, request: bundle_pb.GetBundleRequest, caller: Caller) -> bytes:

@@ -14,7 +14,7 @@ from finial.runtime.clock import Clock
 from finial.runtime.log import fields
 from finial.server.api import entryfilter, entrysync
 from finial.server.api.authorized import Authorized
-from finial.server.api.chain import Caller, Endpoint, bidi, unary
+from finial.server.api.chain import LARGE, Caller, Endpoint, bidi, unary
 from finial.server.api.entryfilter import EntryFilter
 from finial.server.api.replies import encoded, failure, invalid, named, random_id
 from finial.server.api.slices import Slices, parts
@@ -63,11 +63,11 @@ class EntryService:
             unary(service.CountEntries, self.count),
             unary(encoded(service.ListEntries), self.list),
             unary(encoded(service.GetEntry), self.get),
-            unary(service.BatchCreateEntry, self.batch_create),
-            unary(service.BatchUpdateEntry, self.batch_update),
-            unary(service.BatchDeleteEntry, self.batch_delete),
+            unary(service.BatchCreateEntry, self.batch_create, most=LARGE),
+            unary(service.BatchUpdateEntry, self.batch_update, most=LARGE),
+            unary(service.BatchDeleteEntry, self.batch_delete, most=LARGE),
             unary(encoded(service.GetAuthorizedEntries), self.get_authorized),
-            bidi(service.SyncAuthorizedEntries, self.sync_authorized),
+            bidi(service.SyncAuthorizedEntries, self.sync_authorized, most=entrysync.MOST_BYTES),
         )
 
     # For operators.

@@ -27,6 +27,8 @@ PAGE_BYTES: Final = 3 << 20
 
 MOST_ASKED: Final = 10 * PAGE
 """Ids in one request; SPIRE's agents ask for no more than a page of revisions had."""
+MOST_BYTES: Final = 256 << 10
+"""Of one request: a page of ids as long as they may be, or as many as may be asked for of the usual kind."""
 PATIENCE: Final = timedelta(minutes=1)
 """How long an agent may say nothing, or not read; those of SPIRE give themselves half of it for it all."""
 

@@ -29,7 +29,7 @@ class PushService:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What is served."""
-        return (bidi(push.SUBSCRIBE, self.subscribe),)
+        return (bidi(push.SUBSCRIBE, self.subscribe, most=push.MAX_REQUEST_BYTES),)
 
     async def subscribe(self, call: Call, caller: Caller) -> None:
         """Tell an agent what it may serve, and whatever changes of it, until either side ends the call.

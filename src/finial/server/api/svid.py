@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Final
 
 from finial.core.entry import RegistrationEntry
 from finial.core.errors import FinialError
@@ -17,6 +18,9 @@ from finial.server.index.index import Index
 from finial.server.signing import Turns
 from finial.wire import registry
 from finial.wire.gen import spire_api_types as types
+
+MOST_BYTES: Final = 1 << 20
+"""Of a request for many signatures. Agents ask for 500; one for a key of 4,096 bits has some 1,500 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from finial.runtime.log import fields
 from finial.runtime.metrics import Counter
 from finial.server.api.chain import Caller, Endpoint, unary
 from finial.server.api.replies import failure, invalid, named, unix
-from finial.server.api.svid import Ground, wished
+from finial.server.api.svid import MOST_BYTES, Ground, wished
 from finial.server.limits import Limiter
 from finial.wire import registry, statuses
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
@@ -74,7 +74,7 @@ class WITService:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What is served."""
         return (
-            unary(svid_pb.SVID.BatchNewWITSVID, self.batch_new),
+            unary(svid_pb.SVID.BatchNewWITSVID, self.batch_new, most=MOST_BYTES),
             unary(svid_pb.SVID.MintWITSVID, self.mint),
         )
 

@@ -13,7 +13,7 @@ from finial.runtime.log import fields
 from finial.runtime.metrics import Counter
 from finial.server.api.chain import Caller, Endpoint, unary
 from finial.server.api.replies import failure, invalid, named, svid
-from finial.server.api.svid import Ground, wished
+from finial.server.api.svid import MOST_BYTES, Ground, wished
 from finial.server.identity import Signer
 from finial.server.limits import Limiter
 from finial.wire import statuses
@@ -48,7 +48,7 @@ class X509Service:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What is served."""
         return (
-            unary(svid_pb.SVID.BatchNewX509SVID, self.batch_new),
+            unary(svid_pb.SVID.BatchNewX509SVID, self.batch_new, most=MOST_BYTES),
             unary(svid_pb.SVID.MintX509SVID, self.mint),
         )
 

@@ -67,7 +67,7 @@ def test_a_caller_that_is_not_admitted_has_nothing_inflated(
 ) -> None:
     inflated: list[bytes] = []
 
-    def inflate(data: bytes, most: int) -> bytes:
+    def inflate(data: bytes, most: int, path: bytes) -> bytes:
         inflated.append(data)
         return b"inflated"
 
