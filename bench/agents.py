@@ -159,6 +159,8 @@ class Agent:
             return None
         self.state = message.state
         self.changes += 1
+        if not message.number:
+            return None  # a heartbeat
         return push_pb.SubscribeRequest(applied=push_pb.Applied(number=message.number))
 
 

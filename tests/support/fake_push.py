@@ -147,6 +147,10 @@ class PushStream:
         await self.send(**{"number": self.number, "state": self.push.state(), **what})
         await self.until(lambda: self.number in self.applied)
 
+    async def heartbeat(self) -> None:
+        """That nothing has changed, which nobody acknowledges."""
+        await self.send(state=self.push.state())
+
     async def whole(self, **what: Any) -> None:
         """Everything, in one message."""
         self.told = {entry_id: mark(each) for entry_id, each in self.push.entries().items()}

@@ -135,6 +135,18 @@ class Agent(Holder):
             await self.ack(pages[-1])
         return pages
 
+    async def beat(self) -> push_pb.SubscribeResponse:
+        """The next message, which says that nothing has changed, and which nobody acknowledges."""
+        message = await self.page()
+        self.check(message.state)
+        assert message == push_pb.SubscribeResponse(
+            state=message.state,
+            silence_ms=message.silence_ms,
+            server_time_ms=message.server_time_ms,
+            spread_ms=message.spread_ms,
+        )
+        return message
+
     async def ack(self, page: push_pb.SubscribeResponse) -> None:
         """Acknowledge a change."""
         assert page.number

@@ -29,6 +29,7 @@ class Talk:
     within: bool = False  # pages of a change have gone, and more are to follow
     asked: bool = False  # to say what it holds
     answered: bool = False
+    state: push_pb.State | None = None  # that the last change has told of
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,14 @@ class Monitor:
         if message.more:
             assert not message.number
             return
-        talk.number += 1
-        assert message.number == talk.number
-        talk.out = message.number
+        if message.number:
+            talk.number += 1
+            assert message.number == talk.number
+            talk.out = message.number
+        else:
+            self.count("heartbeat")
+            self._check_heartbeat(talk, message)
+        talk.state = message.state
         self._check_state(talk, message, server, moment)
 
     def _check_admitted(self, server: SimServer, call: Any, talk: Talk) -> None:
@@ -154,6 +160,16 @@ class Monitor:
             assert not any(sent), "what both hold alike is sent"
             assert not message.compare, "what both hold alike is compared"
             assert not message.reset, "what both hold alike is sent anew"
+
+    def _check_heartbeat(self, talk: Talk, message: push_pb.SubscribeResponse) -> None:
+        """What bears no number changes nothing, and is not the first that is said."""
+        assert talk.state is not None, "a stream begins with what nobody has to acknowledge"
+        sent = (message.reset, message.entries, message.gone, message.bundles, message.bundles_gone)
+        assert not any(sent), "a change bears no number"
+        before, now = talk.state, message.state
+        assert (before.epoch, before.count, before.digest, before.bundles) == (
+            now.epoch, now.count, now.digest, now.bundles
+        ), "what holds changes without a number"  # fmt: skip
 
     def _check_state(
         self, talk: Talk, message: push_pb.SubscribeResponse, server: SimServer, moment: Moment

@@ -88,14 +88,14 @@ class Subscription:
         greeting = self._pushed.greeting()
         expected_whole = greeting is None
         await self._send(call, pages.hello(greeting))
-        staged = Staged()
+        staged, begun = Staged(), False
         while (message := await call.receive()) is not None:
             if not self._counts(call):
                 return
             self._wait_anew(message.silence_ms)
             self._pushed.heard(message.server_time_ms, message.spread_ms)
             if message.compare:
-                staged, greeting, expected_whole = Staged(), None, False
+                staged, greeting, expected_whole, begun = Staged(), None, False, False
                 await self._tell_held(call)
                 continue
             staged.add(await pages.read_page(message, self._pushed.trust_domain, self._breathe))
@@ -104,7 +104,7 @@ class Subscription:
             if self._pushed.turn is not self:
                 return
             state = pages.read_state(message)
-            if not message.number:
+            if not message.number and not (begun and staged.empty):
                 raise refused("the server sends a change without a number")
             if expected_whole and not staged.whole:
                 raise refused("the server sends an agent that holds nothing less than everything")
@@ -112,8 +112,9 @@ class Subscription:
                 self._pushed.confirm(state)
             else:
                 self._pushed.take(staged, state)
-            staged, greeting, expected_whole = Staged(), None, False
-            await self._send(call, pages.applied(message.number))
+            staged, greeting, expected_whole, begun = Staged(), None, False, True
+            if message.number:
+                await self._send(call, pages.applied(message.number))
             self._reporter.look()
         raise PushError(_ENDED, "the server has ended the subscription")
 

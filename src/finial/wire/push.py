@@ -64,6 +64,10 @@ class State:
         """Whether both mean the same set of entries."""
         return (self.count, self.digest) == (other.count, other.digest)
 
+    def says_alike(self, other: State) -> bool:
+        """Whether both tell of the same content of one database, wherever its log stands."""
+        return self.epoch == other.epoch and self.same_entries(other) and self.bundles == other.bundles
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -242,7 +246,7 @@ class Page:
         reset: Whether what does not come from here on is gone.
         more: Whether other pages follow.
         compare: Whether the agent is to say what it holds.
-        number: Of the change, on its last page; else 0.
+        number: Of the change, on its last page; 0 on others, and where nothing has changed.
         state: What the agent holds then; None on pages that are not the last, and with `compare`.
     """
 

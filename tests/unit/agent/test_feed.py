@@ -221,6 +221,9 @@ async def test_a_silent_server_is_lost(w: World, running: Agent) -> None:
         await w.pass_time(10 * SECOND)
         w.server.push.beat()
         await w.eventually(lambda wanted=number: wanted in w.server.push.last.applied)  # type: ignore[misc]
+    for _ in range(6):
+        await w.pass_time(10 * SECOND)
+        await w.server.push.last.heartbeat()
     assert len(w.server.push.streams) <= 3
 
 

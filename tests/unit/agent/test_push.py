@@ -52,6 +52,34 @@ async def test_an_agent_that_holds_nothing_says_so(w: World, running: Agent) -> 
 
 
 @on_pushed
+async def test_a_heartbeat_is_taken_and_not_acknowledged(w: World, running: Agent) -> None:
+    (only,) = w.server.push.streams
+    w.server.push.seq += 1
+    await only.heartbeat()
+    w.server.push.beat()
+    await applied(w, 2)
+    assert only.applied == [1, 2]
+    # What is held is what it was, and the agent has noted how far the log is.
+    w.server.push.seq += 1
+    await only.heartbeat()
+    held = w.server.push.state()
+    w.server.push.end(RpcError(StatusCode.UNAVAILABLE, "restarting"))
+    await w.eventually(lambda: len(w.server.push.streams) == 2)
+    assert w.server.push.last.hello.state == held
+
+
+@on_pushed
+async def test_a_difference_that_a_heartbeat_tells_of_is_repaired(w: World, running: Agent) -> None:
+    wrong = w.server.push.state()
+    wrong.digest = bytes(16)
+    await w.server.push.last.send(state=wrong)
+    await w.eventually(lambda: len(w.server.push.streams) == 2)
+    await applied(w, 1)
+    assert w.server.push.streams[0].applied == [1]
+    assert w.server.push.last.hello.state == w.server.push.state()
+
+
+@on_pushed
 async def test_what_is_held_is_not_sent_again(w: World, running: Agent) -> None:
     w.server.push.end(RpcError(StatusCode.UNAVAILABLE, "restarting"))
     await w.eventually(lambda: len(w.server.push.streams) == 2)

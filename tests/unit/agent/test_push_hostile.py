@@ -54,6 +54,7 @@ def unreadable(push: FakePush) -> types.Bundle:
 BAD: dict[str, Callable[[FakePush], Message]] = {
     "no state": lambda push: {"state": None, "gone": ["e1"]},
     "no number": lambda push: {"number": 0, "gone": ["e1"]},
+    "no number, everything": lambda push: {"number": 0, "reset": True, "bundles": push.bundles().values()},
     "short digest": lambda push: {"state": state(push, digest=bytes(15)), "gone": ["e1"]},
     "no digest": lambda push: {"state": state(push, digest=b""), "gone": ["e1"]},
     "long digest of bundles": lambda push: {"state": state(push, bundles=bytes(17)), "gone": ["e1"]},
@@ -100,6 +101,34 @@ def test_what_must_not_be_pushed_is_not_taken(what: str) -> None:
             await push.last.send(**bad)
             await kept(w, caller, 2)
             assert not running.ended
+
+    run(main())
+
+
+def test_a_call_does_not_begin_with_a_heartbeat() -> None:
+    async def main() -> None:
+        async with served(pushes=True) as (w, running), stream(w, running) as caller:
+            await caller.next()
+
+            async def hasty(told: PushStream) -> None:
+                w.server.push.script = None
+                await told.heartbeat()
+                await told.dirty.wait()
+
+            w.server.push.script = hasty
+            w.server.push.end(RpcError(StatusCode.UNAVAILABLE, "restarting"))
+            await kept(w, caller, 3)
+
+    run(main())
+
+
+def test_what_is_compared_is_not_answered_with_a_heartbeat() -> None:
+    async def main() -> None:
+        async with served(pushes=True) as (w, running), stream(w, running) as caller:
+            await caller.next()
+            await w.server.push.last.compare()
+            await w.server.push.last.heartbeat()
+            await kept(w, caller, 2)
 
     run(main())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -106,6 +107,9 @@ def test_a_state_goes_out_and_comes_back() -> None:
     assert _STATE.same_entries(State("other", 9, 2, bytes(range(16)), bytes(range(16))))
     assert not _STATE.same_entries(State("epoch", 7, 3, bytes(range(16)), bytes(16)))
     assert not _STATE.same_entries(State("epoch", 7, 2, bytes(16), bytes(16)))
+    assert _STATE.says_alike(replace(_STATE, seq=9))
+    others = (replace(_STATE, epoch="other"), replace(_STATE, count=9), replace(_STATE, bundles=b"x" * 16))
+    assert not any(_STATE.says_alike(other) for other in others)
 
 
 def _said(**step: object) -> object:

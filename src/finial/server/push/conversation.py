@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -17,6 +18,19 @@ class Opening(Enum):
     BUNDLES = "bundles"  # the entries are right, so the bundles alone are told, all of them
     COMPARE = "compare"  # it says what it holds, and is told the difference
     WHOLE = "whole"  # it is told everything, and forgets the rest
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    """What an agent has acknowledged.
+
+    Args:
+        state: That.
+        until: Up to which position of the log it has been told that this holds still.
+    """
+
+    state: State
+    until: int
 
 
 def opening(held: State | None, here: State) -> Opening:
@@ -53,8 +67,9 @@ def most_held(count: int) -> int:
     return 2 * count + _SLACK
 
 
-def differs(held: State, acknowledged: State) -> bool:
+def differs(held: State, known: Acknowledged) -> bool:
     """Whether an agent that stands where it stood when it acknowledged a change holds something else now."""
-    if (held.epoch, held.seq) != (acknowledged.epoch, acknowledged.seq):
+    state = known.state
+    if held.epoch != state.epoch or not state.seq <= held.seq <= known.until:
         return False
-    return not held.same_entries(acknowledged) or held.bundles != acknowledged.bundles
+    return not held.says_alike(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -30,7 +31,8 @@ class Holdings:
     def __init__(self, count: int, known: Callable[[str], EntryRecord | None]) -> None:
         self.marks: dict[str, bytes] = {}
         """By entry id."""
-        self.complete = False
+        self.complete = asyncio.Event()
+        """Set when the last page has been taken in."""
         self.beyond = False
         """Whether it holds so much more than it may serve that nothing has been kept."""
         self._most = most_held(count)
@@ -46,7 +48,7 @@ class Holdings:
         """
         self._pages += 1
         self._told += len(page.marks)
-        if self.complete:
+        if self.complete.is_set():
             raise invalid("the agent says again what it holds")
         if self._told > MOST_MARKS or self._pages > MOST_PAGES:
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "the agent holds too much to be compared")

@@ -10,7 +10,8 @@ from typing import Final, Protocol
 from finial.rpc.status import RpcError, StatusCode
 from finial.runtime.clock import Clock
 from finial.runtime.log import fields
-from finial.server.push.conversation import differs
+from finial.server.push.conversation import Acknowledged, differs
+from finial.server.push.rounds import Rounds
 from finial.wire.push import State
 
 _log = logging.getLogger("finial.server")
@@ -48,7 +49,9 @@ class Hub:
         self._clock = clock
         self._streams: dict[str, list[Stream]] = {}  # by agent; the oldest first
         # What each agent has acknowledged last; those that did so longest ago stand first.
-        self._acknowledged: dict[str, State] = {}
+        self._acknowledged: dict[str, Acknowledged] = {}
+        self.rounds = Rounds(clock)
+        """Looks at all streams."""
         self.bytes_sent = 0
         """Of all messages to agents."""
         self.mismatches = 0
@@ -96,7 +99,18 @@ class Hub:
         self._acknowledged.pop(agent_id, None)
         if len(self._acknowledged) >= _MOST_REMEMBERED:
             del self._acknowledged[next(iter(self._acknowledged))]
-        self._acknowledged[agent_id] = state
+        self._acknowledged[agent_id] = Acknowledged(state, state.seq)
+
+    def unchanged(self, agent_id: str, state: State) -> None:
+        """An agent is told that what it holds has not changed.
+
+        Args:
+            agent_id: Which one.
+            state: That, and how far the log is by now.
+        """
+        known = self._acknowledged.get(agent_id)
+        if known is not None and known.state.says_alike(state):
+            known.until = state.seq
 
     def check(self, agent_id: str, held: State | None) -> None:
         """Count it when an agent that stands where it stood holds something else now."""
@@ -105,5 +119,5 @@ class Hub:
             self.mismatches += 1
             _log.warning(
                 "an agent holds something else than what it has acknowledged, and is told the difference",
-                extra=fields(agent=agent_id, entries=held.count, of=known.count, position=held.seq),
+                extra=fields(agent=agent_id, entries=held.count, of=known.state.count, position=held.seq),
             )

@@ -1,16 +1,17 @@
 """One stream: an agent that is told what it may serve, for as long as it may be told.
 
-Three tasks share it. One speaks, and has at most one change out that is not acknowledged. One listens. One
-looks at the time: who owes an answer for too long is not waited for, whose SVID has ended is told no more.
+The task of the call listens. Another one speaks, for as long as there is something to say and it is not the
+agent's turn: there is at most one change out that is not acknowledged. The time is looked at from outside, in
+`look`: who owes an answer for too long is not waited for, whose SVID has ended is told no more.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from finial.rpc.servercall import ServerCall
 from finial.rpc.status import RpcError, StatusCode
@@ -30,7 +31,9 @@ PATIENCE: Final = 60.0
 """Seconds for an agent to take a message, and to acknowledge it."""
 HELD_PATIENCE: Final = 120.0
 """Seconds for an agent to say what it holds."""
-_QUIET, _QUIETEST = 30.0, 60.0  # seconds between messages: the draw begins and ends here
+# Seconds between messages: the draw begins and ends here. They end on whole seconds, which streams share.
+_QUIET, _QUIETEST = 30, 60
+_UNANSWERED: Final = 9  # heartbeats, before one that is to be acknowledged
 _SOON = 1.0  # seconds; what is due already is looked at again after these
 
 Call = ServerCall[Said, bytes]
@@ -74,15 +77,16 @@ class Session:
         self._told = Told(ground.deliveries)
         self._teller = Teller(ground.index, self._subscription, self._told)
         self._reports = Reports(ground, self._agent_id, self._subscription)
-        self._woken = asyncio.Event()
-        self._attentive = False  # whether the speaking task waits to be woken
+        self._tasks = asyncio.TaskGroup()
+        self._speaking: asyncio.Task[None] | None = None
         self._number = 0
+        self._beats = 0  # heartbeats since the last change
         self._sent: _Sent | None = None
         self._held: Holdings | None = None
         self._sequence: int | None = None  # of the own bundle that the fleet knows of
         # On the monotonic scale: until when the agent owes something, and when the next message is due.
         self._owed: float | None = None
-        self._due = ground.clock.monotonic()
+        self._due = math.inf
 
     def end(self, error: RpcError) -> None:
         """End the call with this error, whatever it is doing."""
@@ -94,48 +98,105 @@ class Session:
         Raises:
             RpcError: Whatever ends it, unless the agent does by sending its last.
         """
-        works: list[Coroutine[Any, Any, None]] = [self._speak(hello.state), self._listen(), self._watch()]
-        tasks = [asyncio.ensure_future(work) for work in works]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            self._subscription.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            async with self._tasks:
+                self._speaking = self._tasks.create_task(self._begin(hello.state))
+                try:
+                    with self._ground.hub.rounds.entered(self):
+                        await self._listen()
+                finally:
+                    self._subscription.close()
+                    if self._speaking is not None:
+                        self._speaking.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    # Looking at the time, and being woken.
+
+    def look(self) -> float:
+        """Do what is due; when to look again, on the monotonic scale.
+
+        Whatever comes to be due meanwhile is not due before: nothing is within so short a time. What is due
+        by the clock of the wall is computed anew at each look, since that clock jumps.
+        """
+        now = self._clock.monotonic()
+        if self._may_go_on():
+            if self._owed is not None and now >= self._owed:
+                self.end(RpcError(StatusCode.DEADLINE_EXCEEDED, "the agent keeps the server waiting"))
+            elif now >= self._due:
+                self._go_on()
+        looks: list[float] = [math.floor(now) + _QUIET]
+        if self._owed is not None:
+            looks.append(max(self._owed, now + _SOON))
+        if self._due > now:
+            looks.append(self._due)
+        if self._caller.expires_at is not None:
+            left = (self._caller.expires_at - self._clock.now()).total_seconds()
+            looks.append(now + (left if left > 0 else _SOON))
+        return min(looks)
 
     def _wake(self) -> None:
         """Something may be to be told; or the agent's node is not what it was."""
         if self.behind_since is None:
             self.behind_since = self._clock.monotonic()
-        self._woken.set()
-        if not self._attentive:
-            # The task that speaks is held up, perhaps by the agent, who may be banned for that.
-            try:
-                self._caller.recheck()
-            except RpcError as error:
-                self.end(error)
+        # Not only before something is said: whoever speaks may be held up, perhaps by the agent, who may be
+        # banned for that.
+        if self._may_go_on():
+            self._go_on()
+
+    def _may_go_on(self) -> bool:
+        """Whether the agent may still be told anything; else the call is ended."""
+        try:
+            self._caller.recheck()
+        except RpcError as error:
+            self.end(error)
+            return False
+        return True
+
+    def _go_on(self) -> None:
+        """Speak, unless that happens already or it is the agent's turn."""
+        if self._speaking is None and self._sent is None:
+            self._speaking = self._tasks.create_task(self._speak())
 
     # Speaking.
 
-    async def _speak(self, held: State | None) -> None:
+    async def _begin(self, held: State | None) -> None:
         await self._ground.failover.caught_up(self._agent_id, held)
         self._ground.hub.check(self._agent_id, held)
         step = self._teller.begin(held)
         if step is Opening.CURRENT:
             # It holds everything by its own word, and an acknowledgement is no more than that.
             self.synced, self.behind_since = True, None
-        while True:
-            await self._say(step)
-            await self._until(lambda: self._sent is None)
-            # Not before: an agent that acknowledges what it has not read yet still owes that it reads.
-            self._owed = None
-            step = await self._next()
+        await self._say(step)
+        await self._speak()
+
+    async def _speak(self) -> None:
+        """Say what there is to say, until there is nothing more or it is the agent's turn."""
+        while self._sent is None:
+            step = self._teller.news()
+            if step is not None:
+                await self._say(step)
+                continue
+            self.behind_since = None
+            if self._clock.monotonic() < self._due:
+                break
+            await self._beat()
+        # Who fails stays: there is nothing more to be said then.
+        self._speaking = None
+
+    async def _beat(self) -> None:
+        """Say that nothing has changed; now and then the agent has to show that it has not stopped."""
+        if self._beats == _UNANSWERED:
+            await self._say(Opening.CURRENT)
+            return
+        self._beats += 1
+        state = self._teller.still()
+        self._ground.hub.unchanged(self._agent_id, state)
+        await self._send(Page(state=state))
 
     async def _say(self, step: Opening) -> None:
         self._number += 1
+        self._beats = 0
         slices = Slices(self._clock)
         if step in (Opening.WHOLE, Opening.COMPARE):
             size = self._teller.count if step is Opening.WHOLE else max(self._teller.held, self._teller.count)
@@ -158,35 +219,10 @@ class Session:
     async def _compare(self) -> Holdings:
         held = self._held = Holdings(self._teller.count, self._ground.index.entries.get)
         await self._send(Page(compare=True))
-        await self._until(lambda: held.complete)
+        self._owed = self._clock.monotonic() + HELD_PATIENCE
+        await held.complete.wait()
         self._held = self._owed = None
         return held
-
-    async def _next(self) -> Opening:
-        """What is to be said next, when there is something, or when it has been quiet for long enough."""
-        while True:
-            self._woken.clear()
-            step = self._teller.news()
-            if step is not None:
-                return step
-            self.behind_since = None
-            if self._clock.monotonic() >= self._due:
-                return Opening.CURRENT
-            await self._stir()
-
-    async def _until(self, true: Callable[[], bool]) -> None:
-        """Wait for what the agent has to do; another task sees to it that this ends."""
-        while not true():
-            self._woken.clear()
-            await self._stir()
-
-    async def _stir(self) -> None:
-        self._attentive = True
-        try:
-            await self._woken.wait()
-        finally:
-            self._attentive = False
-        self._caller.recheck()
 
     async def _send_all(self, pages: Iterator[Page | None], slices: Slices) -> None:
         for page in pages:
@@ -199,15 +235,17 @@ class Session:
         """Send a page. It is on its way, and past recall, before anything else can happen."""
         self._caller.recheck()
         now = self._clock.monotonic()
-        self._due = now + _QUIET + (_QUIETEST - _QUIET) * self._ground.chance.fraction()
-        self._owed = now + (HELD_PATIENCE if page.compare else PATIENCE)
-        if page.state is not None:
+        draw = (_QUIETEST - 1 - _QUIET) * self._ground.chance.fraction()
+        self._due = math.ceil(now + _QUIET + draw)
+        self._owed = now + PATIENCE
+        if page.number:
+            assert page.state is not None  # it is the last one of its change
             self._sent = _Sent(page.number, page.state, self._teller.sequence, self._told.take())
         data = push.encoded(page, self._pace(now))
         self._ground.hub.bytes_sent += len(data)
         await self._call.send_encoded(data)
-        if self._sent is not None:
-            self._owed = self._clock.monotonic() + PATIENCE
+        # Not before: an agent that acknowledges what it has not read yet still owes that it reads.
+        self._owed = None if self._sent is None else self._clock.monotonic() + PATIENCE
 
     def _pace(self, now: float) -> Pace:
         return Pace(
@@ -235,13 +273,15 @@ class Session:
         if sent is None or number != sent.number:
             raise invalid(f"there is no change {number} to be acknowledged")
         self._sent = None
+        if self._speaking is None:
+            self._owed = None
         self.synced = True
         self._ground.hub.acknowledged(self._agent_id, sent.state)
         self._ground.deliveries.applied(self._agent_id, sent.commits)
         if sent.sequence is not None and sent.sequence != self._sequence:
             self._sequence = sent.sequence
             self._ground.fleet.has_bundle(self._agent_id, sent.sequence)
-        self._woken.set()
+        self._go_on()
 
     async def _take_held(self, page: Held) -> None:
         held = self._held
@@ -254,34 +294,4 @@ class Session:
             if slices.over():
                 await slices.turn()
         if not page.more:
-            held.complete = True
-            self._woken.set()
-
-    # Looking at the time.
-
-    async def _watch(self) -> None:
-        while True:
-            await self._clock.sleep(timedelta(seconds=self._to_next_look()))
-            self._caller.recheck()
-            now = self._clock.monotonic()
-            if self._owed is not None and now >= self._owed:
-                message = "the agent keeps the server waiting"
-                raise RpcError(StatusCode.DEADLINE_EXCEEDED, message)
-            if now >= self._due:
-                self._woken.set()
-
-    def _to_next_look(self) -> float:
-        """Seconds. Whatever comes to be due meanwhile is not due before: nothing is within so short a time.
-
-        What is due by the clock of the wall is computed anew at each look, since that clock jumps.
-        """
-        now = self._clock.monotonic()
-        waits = [_QUIET]
-        if self._owed is not None:
-            waits.append(self._owed - now)
-        if self._due > now:
-            waits.append(self._due - now)
-        if self._caller.expires_at is not None:
-            left = (self._caller.expires_at - self._clock.now()).total_seconds()
-            waits.append(left if left > 0 else _SOON)
-        return max(min(waits), 0.0)
+            held.complete.set()

@@ -8,6 +8,7 @@ page is made without a pause from what is dirty at that moment, so that its stat
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from finial.core.setdigest import SetDigest, mark_of, to_bytes
@@ -93,11 +94,20 @@ class Teller:
         """Whether there is something to tell, and whether the agent has to say first what it holds."""
         told = self._told
         assert told is not None  # a change has been told
-        if self._collect() and not told.same_entries(self._state()):
+        overflow, here = self._collect(), self._state()
+        if overflow and not told.same_entries(here):
             return Opening.COMPARE
-        if self._pending or told.epoch != self._index.epoch or self._other_bundles():
+        if self._pending or not here.says_alike(told) or self._other_bundles():
             return Opening.CURRENT
         return None
+
+    def still(self) -> State:
+        """What the agent holds when there is no news: what it has held, and how far the log is by now."""
+        told = self._told
+        assert told is not None  # a change has been told
+        if told.seq != self._index.position:
+            told = self._told = replace(told, seq=self._index.position)
+        return told
 
     def change(self, number: int, slices: Slices) -> Iterator[Page | None]:
         """What has changed, perhaps nothing.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from finial.server.push.conversation import Opening, differs, is_ahead, most_held, opening
+from finial.server.push.conversation import Acknowledged, Opening, differs, is_ahead, most_held, opening
 from finial.wire.push import State
 
 _HERE = State("e", 7, 3, b"d" * 16, b"b" * 16)
@@ -45,9 +45,11 @@ def test_only_within_an_epoch_can_one_be_ahead() -> None:
         (replace(_HERE, count=2), True),
         (replace(_HERE, digest=bytes(16)), True),
         (replace(_HERE, bundles=bytes(16)), True),
-        (replace(_HERE, count=2, seq=8), False),
+        (replace(_HERE, count=2, seq=9), True),
+        (replace(_HERE, count=2, seq=6), False),
+        (replace(_HERE, count=2, seq=10), False),
         (replace(_HERE, count=2, epoch="other"), False),
     ],
 )
 def test_an_agent_that_stands_where_it_stood_should_hold_what_it_held(held: State, wanted: bool) -> None:
-    assert differs(held, _HERE) is wanted
+    assert differs(held, Acknowledged(_HERE, until=9)) is wanted

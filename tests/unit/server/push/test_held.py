@@ -60,6 +60,6 @@ def test_an_agent_that_finds_no_end_is_ended(pages: int) -> None:
 def test_what_is_held_is_said_once() -> None:
     holdings = Holdings(0, _nobody)
     holdings.begin(_page(0, more=False))
-    holdings.complete = True
+    holdings.complete.set()
     with pytest.raises(RpcError, match="says again"):
         holdings.begin(_page(0, more=False))

@@ -97,6 +97,19 @@ def test_an_agent_that_holds_something_else_than_it_acknowledged_is_counted(
     assert "holds something else" in caplog.text
 
 
+def test_what_has_not_changed_since_is_compared_as_well() -> None:
+    hub = Hub(ManualClock())
+    hub.unchanged("a", _STATE)
+    hub.acknowledged("a", _STATE)
+    hub.unchanged("a", replace(_STATE, seq=9))
+    hub.unchanged("a", replace(_STATE, seq=12, count=4))  # another stream of it is further
+    hub.check("a", replace(_STATE, seq=9))
+    hub.check("a", replace(_STATE, seq=10, count=2))
+    assert hub.mismatches == 0
+    hub.check("a", replace(_STATE, seq=8, count=2))
+    assert hub.mismatches == 1
+
+
 def test_what_agents_acknowledged_is_remembered_of_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "_MOST_REMEMBERED", 2)
     hub = Hub(ManualClock())

@@ -12,7 +12,6 @@ from finial.rpc import StatusCode
 from finial.server.index.subscriptions import MOST_DIRTY
 from finial.server.push.draft import PAGE_ITEMS
 from finial.server.push.turns import LARGE
-from finial.wire.gen import finial_api_server_push_v1 as push_pb
 from support.clock import settle
 from support.push_world import AGENT, OTHER, Site, pushing
 from support.rpc import eventually, run
@@ -199,52 +198,6 @@ def test_an_entry_and_its_bundle_come_together() -> None:
         (page,) = await agent.change()
         assert [bundle.trust_domain for bundle in page.bundles] == ["example.org"]
         await eventually(lambda: site.world.fleet.sequences == [(AGENT, 1), (AGENT, 2)])
-
-    _test(scenario)
-
-
-def test_when_nothing_happens_a_heartbeat_goes_out() -> None:
-    async def scenario(site: Site) -> None:
-        agent = await site.synced()
-        for number in (2, 3, 4):
-            await site.world.clock.advance(timedelta(seconds=44.9))
-            sent = site.world.hub.bytes_sent
-            await site.world.clock.advance(timedelta(seconds=0.1))
-            assert site.world.hub.bytes_sent > sent
-            (page,) = await agent.change()
-            assert page.silence_ms == 45_000
-            assert page == push_pb.SubscribeResponse(
-                number=number,
-                state=page.state,
-                silence_ms=45_000,
-                spread_ms=4,
-                server_time_ms=page.server_time_ms,
-            )
-            await settle()
-        # What is told in between puts it off.
-        await site.world.clock.advance(timedelta(seconds=30))
-        site.world.put("a")
-        await agent.change()
-        sent = site.world.hub.bytes_sent
-        await site.world.clock.advance(timedelta(seconds=44))
-        assert site.world.hub.bytes_sent == sent
-
-    _test(scenario)
-
-
-@pytest.mark.parametrize(("fraction", "seconds"), [(0.0, 30), (0.999, 60)])
-def test_the_time_to_the_next_message_is_drawn(fraction: float, seconds: float) -> None:
-    async def scenario(site: Site) -> None:
-        site.world.chance.value = fraction
-        agent = await site.agent()
-        await agent.hello()
-        (page,) = await agent.change()
-        assert abs(page.silence_ms - seconds * 1_000) <= 50
-        await settle()
-        await site.world.clock.advance(timedelta(seconds=seconds - 1))
-        sent = site.world.hub.bytes_sent
-        await site.world.clock.advance(2 * _SECOND)
-        assert site.world.hub.bytes_sent > sent
 
     _test(scenario)
 
