@@ -77,11 +77,13 @@ def sign(key: PrivateKey, algorithm: Algorithm, data: bytes) -> bytes:
     Raises:
         KeyRefusedError: The algorithm does not go with the key.
     """
-    if isinstance(key, ec.EllipticCurvePrivateKey) and fits(algorithm, key):
-        length = _coordinate(key)
-        r, s = decode_dss_signature(key.sign(data, _ECDSA[algorithm]))
-        return r.to_bytes(length, "big") + s.to_bytes(length, "big")
-    if isinstance(key, rsa.RSAPrivateKey) and fits(algorithm, key):
+    curve = _CURVE_OF.get(algorithm)
+    if curve is not None:
+        if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == curve:
+            length = _coordinate(key)
+            r, s = decode_dss_signature(key.sign(data, _ECDSA[algorithm]))
+            return r.to_bytes(length, "big") + s.to_bytes(length, "big")
+    elif isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, _padding(algorithm), _HASH[algorithm])
     raise KeyRefusedError.because(reasons.KEY_TYPE, f"the key cannot sign by {algorithm}")
 
@@ -97,18 +99,20 @@ def verifies(key: PublicKey, algorithm: Algorithm, data: bytes, signature: bytes
         data: What was signed.
         signature: As `sign` makes it.
     """
-    if not fits(algorithm, key):
-        return False
+    curve = _CURVE_OF.get(algorithm)  # as `fits` looks, which would find out twice what kind of key it is
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
+        if curve is not None:
+            if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != curve:
+                return False
             length = _coordinate(key)
             if len(signature) != 2 * length:
                 return False
             r, s = (int.from_bytes(half, "big") for half in (signature[:length], signature[length:]))
             key.verify(encode_dss_signature(r, s), data, _ECDSA[algorithm])
-        else:
-            assert isinstance(key, rsa.RSAPublicKey)
+        elif isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, data, _padding(algorithm), _HASH[algorithm])
+        else:
+            return False
     except InvalidSignature:
         return False
     return True

@@ -13,13 +13,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999, where dates end."""
 
+_SECOND = timedelta(seconds=1)
+_NUMBER, _ARRAY = int | float, list | tuple
+
 REGISTERED = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
 """The claims that RFC 7519 defines; an authority sets them itself."""
 
 
 def seconds(instant: datetime) -> int:
     """The whole seconds since 1970 of an instant, rounded down."""
-    return (instant - EPOCH) // timedelta(seconds=1)
+    return (instant - EPOCH) // _SECOND
 
 
 def read_instant(value: object) -> datetime | None:
@@ -27,17 +30,20 @@ def read_instant(value: object) -> datetime | None:
 
     A fraction is part of it (RFC 7519, section 2). In Python `True` is a number; in JSON it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LAST_SECOND:
+    if isinstance(value, bool) or not isinstance(value, _NUMBER) or not 0 <= value <= LAST_SECOND:
         return None
-    return EPOCH + timedelta(seconds=value)
+    return EPOCH + timedelta(0, value)
 
 
 def read_audience(value: object) -> tuple[str, ...]:
     """The audiences, of one text or of an array of texts; empty when it is neither, or a text is empty."""
     if isinstance(value, str):
         return (value,) if value else ()
-    if not isinstance(value, list | tuple) or not all(isinstance(each, str) and each for each in value):
+    if not isinstance(value, _ARRAY):
         return ()
+    for each in value:
+        if not isinstance(each, str) or not each:
+            return ()
     return tuple(value)
 
 
@@ -58,18 +64,17 @@ class Claims:
     issued_at: datetime | None = field(init=False)
 
     def __post_init__(self) -> None:
-        members = self.members
-        subject, fault = _read_subject(members)
-        object.__setattr__(self, "subject", subject)
-        object.__setattr__(self, "subject_fault", fault)
-        object.__setattr__(self, "audience", read_audience(members.get("aud")))
-        object.__setattr__(self, "expires_at", read_instant(members.get("exp")))
-        object.__setattr__(self, "not_before", read_instant(members.get("nbf")))
-        object.__setattr__(self, "issued_at", read_instant(members.get("iat")))
+        said, put = self.members.get, object.__setattr__
+        subject, fault = _read_subject(said("sub"))
+        put(self, "subject", subject)
+        put(self, "subject_fault", fault)
+        put(self, "audience", read_audience(said("aud")))
+        put(self, "expires_at", read_instant(said("exp")))
+        put(self, "not_before", read_instant(said("nbf")))
+        put(self, "issued_at", read_instant(said("iat")))
 
 
-def _read_subject(members: Mapping[str, object]) -> tuple[SpiffeID | None, str]:
-    value = members.get("sub")
+def _read_subject(value: object) -> tuple[SpiffeID | None, str]:
     if not isinstance(value, str):
         return None, "the claim sub is missing or is not a text"
     try:

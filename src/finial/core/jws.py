@@ -21,6 +21,7 @@ from finial.core.strictjson import Object, ObjectReader, finite, frozen
 
 MAX_TOKEN_BYTES = 32 << 10
 MAX_DEPTH = 16
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _SHORT = 512  # characters of a header that is worth to be remembered
 
 
@@ -113,8 +114,7 @@ def write(header: str, payload: Mapping[str, object], *, key: PrivateKey, algori
         ValueError: The payload holds what JSON cannot say; TypeError when it is of no type of JSON.
         KeyRefusedError: The algorithm does not go with the key.
     """
-    text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
-    head = f"{header}.{base64url.encode(text.encode('ascii'))}"
+    head = f"{header}.{base64url.encode(_ENCODER.encode(payload).encode('ascii'))}"
     return f"{head}.{base64url.encode(sign(key, algorithm, head.encode('ascii')))}"
 
 
@@ -129,7 +129,7 @@ def write_header(algorithm: Algorithm, kind: str, key_id: str = "") -> str:
     """
     named = {"kid": key_id} if key_id else {}
     members = {"alg": algorithm.value, **named, "typ": kind}
-    return base64url.encode(json.dumps(members, separators=(",", ":")).encode("ascii"))
+    return base64url.encode(_ENCODER.encode(members).encode("ascii"))
 
 
 def _decode(part: str, where: str) -> bytes:

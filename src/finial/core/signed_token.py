@@ -62,17 +62,15 @@ class SignedToken:
 
     def _take(self, compact: jws.Compact, claims: Claims, **more: object) -> None:
         """Set what is read, and what a kind has besides."""
-        values = {
-            "id": claims.subject,
-            "expires_at": claims.expires_at,
-            "key_id": compact.header.get("kid", ""),
-            "algorithm": Algorithm(str(compact.header["alg"])),
-            "issued_at": claims.issued_at,
-            "not_before": claims.not_before,
-            "said": claims,
-            "header": compact.header,
-            "_signature": compact.signature,
-            **more,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        header, put = compact.header, object.__setattr__
+        put(self, "id", claims.subject)
+        put(self, "expires_at", claims.expires_at)
+        put(self, "key_id", header.get("kid", ""))
+        put(self, "algorithm", Algorithm(str(header["alg"])))
+        put(self, "issued_at", claims.issued_at)
+        put(self, "not_before", claims.not_before)
+        put(self, "said", claims)
+        put(self, "header", header)
+        put(self, "_signature", compact.signature)
+        for name, value in more.items():
+            put(self, name, value)

@@ -20,6 +20,7 @@ Object = dict[str, object]
 
 # A string, also one without its end, or one bracket. What a quote opens is consumed: the scan is linear.
 _SHAPE = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_BLANK = re.compile(r"[ \t\n\r]*")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -113,10 +114,18 @@ class ObjectReader:
     def _decode(self, text: str) -> object:
         # spelled out behind the block, so that the error of Python does not come along
         try:
-            return self._decoder.decode(text)
+            return self._all_of(text)
         except json.JSONDecodeError as caught:
             why = str(caught)
         raise self._malformed(why)
+
+    def _all_of(self, text: str) -> object:
+        """What the decoder's own method for this says, which looks for blanks also where there are none."""
+        begin = 0 if text[:1] == "{" else _behind_blanks(text, 0)
+        found, end = self._decoder.raw_decode(text, begin)
+        if end != len(text) and (end := _behind_blanks(text, end)) != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return found
 
     def _check_depth(self, text: str) -> None:
         # The decoder recurses; what it does with deep nesting depends on the stack that it is called on.
@@ -149,6 +158,12 @@ class ObjectReader:
 
     def _refusal(self, reason: Reason, message: str) -> RefusedError:
         return self.error([Finding(reason, message)])
+
+
+def _behind_blanks(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    assert found is not None  # it matches the empty text
+    return found.end()
 
 
 # The errors of Python would carry what was read along with them, which may be secret.

@@ -36,9 +36,26 @@ class TokenIssuer:
     trust_domain: TrustDomain
     authority: TokenAuthority
     algorithm: Algorithm = field(init=False, compare=False)
+    # The private key that was found to be the authority's; to compare two keys costs as much as a fifth of a
+    # signature, and keys do not change.
+    _key: PrivateKey | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.authority.key))
+        object.__setattr__(self, "_key", None)
+
+    def signs_with(self, key: PrivateKey) -> bool:
+        """Whether a private key is the authority's.
+
+        Args:
+            key: Any.
+        """
+        if key is self._key:
+            return True
+        if key.public_key() != self.authority.key:
+            return False
+        object.__setattr__(self, "_key", key)
+        return True
 
 
 def issuing_findings(
@@ -57,7 +74,7 @@ def issuing_findings(
     if end is not None and seconds(end) <= seconds(now):
         found.append(Finding(issue.ISSUE_NOT_TIMELY, f"the key for tokens ends at {end}"))
     # The signature itself is not verified again: that would double the cost of a token that lives minutes.
-    if key.public_key() != issuer.authority.key:
+    if not issuer.signs_with(key):
         found.append(Finding(issue.ISSUE_KEY, "the private key is not that of the authority"))
     return found
 

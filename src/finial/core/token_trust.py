@@ -93,13 +93,13 @@ def _named(signed: Signed, bundle: Bundle, use: KeyUse) -> TokenAuthority | Find
             f"trust domain {bundle.trust_domain} has no key {shown(signed.key_id)} of the use {use.name}"
         )
         return Finding(reasons.TOKEN_UNKNOWN_KEY, message)
-    if not fits(signed.algorithm, authority.key):
+    if verifies(authority.key, signed.algorithm, signed.data, signed.signature):
+        return authority
+    if not fits(signed.algorithm, authority.key):  # then nothing was computed
         message = f"the algorithm {signed.algorithm} does not go with the key {shown(signed.key_id)}"
         return Finding(reasons.TOKEN_KEY_KIND, message)
-    if not verifies(authority.key, signed.algorithm, signed.data, signed.signature):
-        message = f"the signature does not verify with the key {shown(signed.key_id)}"
-        return Finding(reasons.TOKEN_SIGNATURE, message)
-    return authority
+    message = f"the signature does not verify with the key {shown(signed.key_id)}"
+    return Finding(reasons.TOKEN_SIGNATURE, message)
 
 
 def _tried(signed: Signed, bundle: Bundle, use: KeyUse) -> TokenAuthority | Finding:

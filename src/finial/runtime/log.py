@@ -10,12 +10,14 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO
 
 from finial.runtime.text import visible
 
 _FIELDS = "finial_fields"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,")
+_JSON = json.JSONEncoder(default=str)
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -25,7 +27,14 @@ def fields(**values: object) -> dict[str, object]:
 
 
 def _instant(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    second, rest = divmod(record.created, 1)
+    return f"{_second(second)}.{int(rest * 1_000):03d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second(second: float) -> str:
+    """A whole second, which many lines share."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _values(record: logging.LogRecord) -> dict[str, object]:
@@ -60,12 +69,26 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _JSON.encode(line)
 
 
 def _shown(value: object) -> str:
     text = str(value)
     return text if text and _PLAIN.issuperset(text) else json.dumps(text)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes each record at once, so that no line is lost with the process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; the same as the class above, which takes its lock for each step."""
+        try:
+            self.stream.write(f"{self.format(record)}{self.terminator}")
+            self.stream.flush()
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 - whoever has something to tell is not to fail by it
+            self.handleError(record)
 
 
 def start(level: str, *, as_json: bool = False, stream: TextIO | None = None) -> None:
@@ -76,7 +99,10 @@ def start(level: str, *, as_json: bool = False, stream: TextIO | None = None) ->
         as_json: For machines instead of people.
         stream: Where to.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    # Documented ways to spare each record what no line of ours shows: thread, process, place in the code.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001
+    handler = _Lines(stream or sys.stderr)
     handler.setFormatter(JSONFormatter() if as_json else TextFormatter())
     logger = logging.getLogger("finial")
     logger.handlers[:] = [handler]

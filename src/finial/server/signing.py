@@ -3,6 +3,9 @@
 Between two slices everybody else has a turn: syncs, pushes, health. Of those who wait for signatures the one
 comes first whose SVIDs end first. What an agent says of that may be a lie, but counts for a bounded time:
 whoever has waited for longer than that comes before all who arrive now, whatever they say.
+
+A single signature, of a token, is made at once where nobody waits and the slice has time left: it is a matter
+of microseconds with an elliptic curve, but of a whole slice with a large RSA key.
 """
 
 from __future__ import annotations
@@ -23,12 +26,18 @@ UNSAID: Final = timedelta(seconds=10)
 """The life that is taken to be left to what an agent holds which does not say."""
 LONGEST: Final = timedelta(seconds=60)
 """More life than this counts as this."""
+WAITED_FOR: Final = timedelta(seconds=1)
+"""The life that is taken to be left where a workload waits for the answer: for a token that is not held."""
 
 MOST_CALLS: Final = 2_000
 MOST_CALLS_OF_ONE: Final = 8
 MOST_ITEMS: Final = 30_000
 MOST_ITEMS_OF_ONE: Final = 4_000
 """Beyond these an agent has one call waiting and no other: nobody fills all the room by a few large ones."""
+MOST_SINGLE: Final = 4_000
+MOST_SINGLE_OF_ONE: Final = 256
+"""Calls for a single signature have a room of their own: one fetches certificates for all of its entries, and
+tokens meanwhile."""
 
 _SLICE_SECONDS: Final = 0.004  # and the step that has begun is finished
 _LEAST_PAUSE: Final = 1.0  # seconds that those who are refused are asked to stay away
@@ -87,8 +96,11 @@ class Turns:
         self._jobs: list[tuple[float, int, _Job[Any, Any]]] = []  # a heap: by deadline, then by arrival
         self._calls_of: Counter[str] = Counter()
         self._items_of: Counter[str] = Counter()
+        self._single = 0  # calls for a single signature that wait
+        self._single_of: Counter[str] = Counter()
         self._arrivals = 0
         self._turning = False
+        self._spent = 0.0  # seconds of the present slice
         self._cost = 0.0  # mean seconds of one item
 
     def due(self, left: timedelta | None) -> float:
@@ -113,15 +125,42 @@ class Turns:
         Raises:
             RpcError: RESOURCE_EXHAUSTED, too many wait already; with the time to stay away.
         """
-        job = _Job(items, do, asyncio.get_running_loop().create_future())
         with self._place(owner, len(items)):
-            self._arrivals += 1
-            heappush(self._jobs, (due, self._arrivals, job))
-            self._turn_soon()
-            try:
-                return await job.future
-            finally:
-                job.forget()
+            return await self._wait(items, do, due)
+
+    async def one(self, do: Callable[[], Outcome], *, owner: str, due: float) -> Outcome:
+        """What becomes of a single item: at once if nobody waits and there is time, else in turns as well.
+
+        Args:
+            do: Works on it; what it raises ends the call.
+            owner: Who asks.
+            due: What `due` said when the call arrived.
+
+        Raises:
+            RpcError: RESOURCE_EXHAUSTED, too many wait already; with the time to stay away.
+        """
+        if not self._jobs and self._spent < _SLICE_SECONDS:
+            return self._at_once(do)
+        with self._place_for_one(owner):
+            return (await self._wait((do,), _done, due))[0]
+
+    def _at_once(self, do: Callable[[], Outcome]) -> Outcome:
+        began = self._clock.monotonic()
+        try:
+            return do()
+        finally:
+            self._spent += self._clock.monotonic() - began
+            self._turn_soon()  # which begins another slice
+
+    async def _wait(self, items: Sequence[Item], do: Callable[[Item], Outcome], due: float) -> list[Outcome]:
+        job = _Job(items, do, asyncio.get_running_loop().create_future())
+        self._arrivals += 1
+        heappush(self._jobs, (due, self._arrivals, job))
+        self._turn_soon()
+        try:
+            return await job.future
+        finally:
+            job.forget()
 
     @contextmanager
     def _place(self, owner: str, count: int) -> Iterator[None]:
@@ -129,8 +168,7 @@ class Turns:
         full = self.calls >= MOST_CALLS or self.items + count > MOST_ITEMS
         calls, items = self._calls_of[owner], self._items_of[owner]
         if full or calls >= MOST_CALLS_OF_ONE or (calls and items + count > MOST_ITEMS_OF_ONE):
-            message = "too many requests wait for signatures already; try again later"
-            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, message, retry_after=self._pause())
+            raise self._refusal()
         self.calls += 1
         self.items += count
         self._calls_of[owner] += 1
@@ -145,10 +183,26 @@ class Turns:
             if not self._calls_of[owner]:
                 del self._calls_of[owner], self._items_of[owner]
 
-    def _pause(self) -> timedelta:
-        """About as long as all that waits will take, and no two who are refused alike."""
-        seconds = min(max(self.items * self._cost, _LEAST_PAUSE), _MOST_PAUSE)
-        return timedelta(seconds=seconds * (1 + self._chance.fraction()))
+    @contextmanager
+    def _place_for_one(self, owner: str) -> Iterator[None]:
+        if self._single >= MOST_SINGLE or self._single_of[owner] >= MOST_SINGLE_OF_ONE:
+            raise self._refusal()
+        self._single += 1
+        self._single_of[owner] += 1
+        try:
+            yield
+        finally:
+            self._single -= 1
+            self._single_of[owner] -= 1
+            if not self._single_of[owner]:
+                del self._single_of[owner]
+
+    def _refusal(self) -> RpcError:
+        """With a pause about as long as all that waits will take, and no two who are refused alike."""
+        waiting = (self.items + self._single) * self._cost
+        seconds = min(max(waiting, _LEAST_PAUSE), _MOST_PAUSE) * (1 + self._chance.fraction())
+        message = "too many requests wait for signatures already; try again later"
+        return RpcError(StatusCode.RESOURCE_EXHAUSTED, message, retry_after=timedelta(seconds=seconds))
 
     def _turn_soon(self) -> None:
         if not self._turning:
@@ -166,6 +220,12 @@ class Turns:
                 heappop(self._jobs)
             steps += 1
             now = self._clock.monotonic()
-        self._cost += _WEIGHT * ((now - began) / max(steps, 1) - self._cost)
+        self._spent = now - began
+        if steps:
+            self._cost += _WEIGHT * (self._spent / steps - self._cost)
         if self._jobs:
             self._turn_soon()
+
+
+def _done(do: Callable[[], Outcome]) -> Outcome:
+    return do()

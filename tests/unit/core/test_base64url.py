@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finial.core import base64url
 
@@ -29,3 +31,24 @@ def test_numbers() -> None:
     assert base64url.decode_number("AAAB") == 1
     with pytest.raises(ValueError, match="empty"):
         base64url.decode_number("")
+
+
+_LIKELY = "AQgwZ09-_+/=* \n\0\x80\u00e4\ud800"
+
+
+def _read(text: str) -> bytes | None:
+    try:
+        return base64url.decode(text)
+    except ValueError:
+        return None
+
+
+@given(st.one_of(st.text(_LIKELY, max_size=9), st.text(max_size=9)))
+def test_what_is_read_is_what_would_be_written(text: str) -> None:
+    data = _read(text)
+    assert data is None or base64url.encode(data) == text
+
+
+@given(st.binary(max_size=70))
+def test_what_is_written_is_read(data: bytes) -> None:
+    assert base64url.decode(base64url.encode(data)) == data

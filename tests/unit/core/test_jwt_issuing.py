@@ -90,6 +90,16 @@ def test_how_long_and_with_which_key() -> None:
     assert faults(key=forge.key("another", "rsa-2048")) == ["issue-key"]
 
 
+def test_a_key_that_was_found_to_be_the_right_one_vouches_for_no_other() -> None:
+    issuer = TokenIssuer(forge.A, K1)
+    for _ in range(2):
+        assert issue(issuer=issuer).key_id == "k1"
+        assert faults(issuer=issuer, key=forge.key("another")) == ["issue-key"]
+    assert issuer == TokenIssuer(forge.A, K1)
+    assert hash(issuer) == hash(TokenIssuer(forge.A, K1))
+    assert "PrivateKey" not in repr(issuer)
+
+
 @pytest.mark.parametrize(
     "claims",
     [

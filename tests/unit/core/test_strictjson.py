@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import traceback
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finial.core.errors import Kind, Reason, RefusedError
 from finial.core.strictjson import Fraction, ObjectReader, finite, frozen
@@ -123,3 +126,22 @@ def test_frozen() -> None:
     assert found == {"a": {"b": (1, {"c": None})}, "d": "x"}
     with pytest.raises(TypeError):
         found["a"] = 1  # type: ignore[index]
+
+
+@given(st.text(" \t\n\r\f\x00{}[]x,", max_size=4), st.text(" \t\n\r\f\x00{}[]x,", max_size=4))
+def test_blanks_around_it_are_those_of_json_and_what_else_is_there_is_too_much(
+    before: str, behind: str
+) -> None:
+    text = f'{before}{{"a":1}}{behind}'
+    wanted, why = _by_the_library(text)
+    if isinstance(wanted, dict):
+        assert READER.read(text.encode()) == wanted
+    else:
+        assert why in refusal(text.encode()).message
+
+
+def _by_the_library(text: str) -> tuple[object, str]:
+    try:
+        return json.loads(text), ""
+    except json.JSONDecodeError as caught:
+        return None, str(caught)

@@ -13,15 +13,19 @@ from finial.runtime import log
 from finial.runtime.log import fields
 
 _log = logging.getLogger("finial.test")
+_SPARED = ("logThreads", "logProcesses", "logMultiprocessing", "_srcfile")
 
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
     logger = logging.getLogger("finial")
     before = logger.handlers[:], logger.propagate, logger.level
+    spared = {name: getattr(logging, name) for name in _SPARED}
     yield
     logger.handlers[:], logger.propagate, level = before
     logger.setLevel(level)
+    for name, value in spared.items():
+        setattr(logging, name, value)
 
 
 def test_text_has_the_event_then_its_fields() -> None:
@@ -86,3 +90,52 @@ def test_what_is_below_the_level_is_not_shown() -> None:
     _log.warning("loud")
     assert "quiet" not in stream.getvalue()
     assert "loud" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("created", "wanted"),
+    [
+        (1_764_000_000.0, "2025-11-24T16:00:00.000+00:00"),
+        (1_764_000_000.0625, "2025-11-24T16:00:00.062+00:00"),
+        (1_764_000_000.9999, "2025-11-24T16:00:00.999+00:00"),
+        (1_764_000_001.5, "2025-11-24T16:00:01.500+00:00"),
+    ],
+)
+def test_the_instant_has_milliseconds_and_is_utc(created: float, wanted: str) -> None:
+    record = logging.makeLogRecord({"levelname": "INFO", "msg": "x", "created": created})
+    assert log.TextFormatter().format(record).startswith(f"{wanted} ")
+
+
+def test_a_line_that_cannot_be_written_is_no_trouble_of_whoever_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    stream = io.StringIO()
+    log.start("info", stream=stream)
+    stream.close()
+    _log.info("lost")
+
+
+class _Endless:
+    def __str__(self) -> str:
+        return str(self)
+
+
+def test_a_value_that_never_ends_is_told_to_whoever_tells() -> None:
+    log.start("info", stream=io.StringIO())
+    with pytest.raises(RecursionError):
+        _log.info("x", extra=fields(value=_Endless()))
+
+
+def test_each_line_is_out_when_it_is_told() -> None:
+    class Counting(io.StringIO):
+        flushed = 0
+
+        def flush(self) -> None:
+            self.flushed += 1
+
+    stream = Counting()
+    log.start("info", stream=stream)
+    for number in range(1, 4):
+        _log.info("one")
+        assert (stream.flushed, stream.getvalue().count("\n")) == (number, number)

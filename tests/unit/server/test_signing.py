@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 
@@ -11,59 +10,10 @@ import pytest
 
 from finial.rpc.status import RpcError, StatusCode
 from finial.server import signing
-from finial.server.signing import LONGEST, UNSAID, Turns
-from support.clock import FixedChance, ManualClock, settle
+from finial.server.signing import LONGEST, UNSAID
+from support.clock import settle
 from support.rpc import run
-
-NOTHING, MUCH = timedelta(0), timedelta(days=365)
-
-
-class WorkingClock(ManualClock):
-    """Moves when work is done."""
-
-    def work(self, seconds: float) -> None:
-        self._move_to(self._seconds + seconds)
-
-
-class Desk:
-    """Turns, and callers who take note of what happens.
-
-    Args:
-        cost: Seconds that each item takes.
-        fraction: What chance draws.
-    """
-
-    def __init__(self, cost: float = 0.001, *, fraction: float = 0.5) -> None:
-        self.clock = WorkingClock()
-        self.turns = Turns(clock=self.clock, chance=FixedChance(fraction))
-        self.cost = cost
-        self.done: list[str] = []
-        self.asked = 0
-
-    def sign(self, item: str) -> str:
-        self.clock.work(self.cost)
-        self.done.append(item)
-        return item.upper()
-
-    def call(
-        self,
-        *items: str,
-        left: timedelta | None = None,
-        owner: str = "",
-        do: Callable[[str], str] | None = None,
-    ) -> asyncio.Task[list[str]]:
-        """A call of an agent that has not called before, unless it is named."""
-        self.asked += 1
-        owner = owner or f"agent {self.asked}"
-        due = self.turns.due(left)
-        return asyncio.ensure_future(self.turns.each(items, do or self.sign, owner=owner, due=due))
-
-    async def refused(self, *items: str, owner: str = "") -> RpcError:
-        """The error that a call is refused with."""
-        with pytest.raises(RpcError) as caught:
-            await self.call(*items, owner=owner)
-        assert caught.value.code is StatusCode.RESOURCE_EXHAUSTED
-        return caught.value
+from support.signing_desk import MUCH, NOTHING, Desk, Panic
 
 
 def test_each_item_is_answered_in_its_place() -> None:
@@ -160,11 +110,7 @@ def test_whoever_waits_is_not_passed_for_ever_by_those_who_say_that_they_hold_no
     run(main())
 
 
-class _Panic(BaseException):
-    """What a library in Rust raises, which is no Exception."""
-
-
-@pytest.mark.parametrize("error", [RpcError(StatusCode.PERMISSION_DENIED, "banned"), ValueError(), _Panic()])
+@pytest.mark.parametrize("error", [RpcError(StatusCode.PERMISSION_DENIED, "banned"), ValueError(), Panic()])
 def test_an_item_that_fails_ends_its_call_and_no_other(error: BaseException) -> None:
     async def main() -> None:
         desk = Desk()

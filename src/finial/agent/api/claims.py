@@ -12,6 +12,8 @@ from finial.wire.gen import google_protobuf
 STANDARD: Final = frozenset({"sub", "aud", "exp"})
 """The claims that the standard defines, of which callers are told in any case. Clauses: WAPI-53."""
 
+_NUMBER, _ARRAY = int | float, list | tuple
+
 
 def shown_of(svid: JWTSVID, allowed: AbstractSet[str] | None) -> dict[str, object]:
     """The claims of a token that a caller is told; `aud` is always a list.
@@ -20,7 +22,7 @@ def shown_of(svid: JWTSVID, allowed: AbstractSet[str] | None) -> dict[str, objec
         svid: The token, proven.
         allowed: Those beside the standard's; None for all. Clauses: ID-41, ID-49.
     """
-    claims = dict(svid.claims)
+    claims = svid.said.members
     if allowed is not None:
         claims = {name: value for name, value in claims.items() if name in STANDARD or name in allowed}
     return {**claims, "aud": svid.audience}
@@ -36,8 +38,9 @@ def fill(struct: google_protobuf.Struct, members: Mapping[str, object]) -> None:
         struct: Empty.
         members: JSON values; arrays may be tuples.
     """
+    fields = struct.fields
     for name, value in members.items():
-        _put(struct.fields[name], value)
+        _put(fields[name], value)
 
 
 def _put(place: google_protobuf.Value, value: object) -> None:
@@ -47,15 +50,16 @@ def _put(place: google_protobuf.Value, value: object) -> None:
         place.null_value = google_protobuf.NullValue.NULL_VALUE
     elif isinstance(value, bool):  # before numbers: in Python it is one
         place.bool_value = value
-    elif isinstance(value, int | float):
+    elif isinstance(value, _NUMBER):
         _put_number(place, value)
+    elif isinstance(value, _ARRAY):
+        array = place.list_value
+        array.SetInParent()
+        for each in value:
+            _put(array.values.add(), each)
     elif isinstance(value, Mapping):
         place.struct_value.SetInParent()
         fill(place.struct_value, value)
-    elif isinstance(value, list | tuple):
-        place.list_value.SetInParent()
-        for each in value:
-            _put(place.list_value.values.add(), each)
     else:
         raise TypeError(f"{type(value).__name__} is nothing that JSON has")
 

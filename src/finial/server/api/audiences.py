@@ -26,6 +26,8 @@ MOST_TOLD: Final = 256
 """Of so many audiences the log tells, of each once; further ones are only counted."""
 
 _SCHEME = "spiffe://"
+_AROUND: Final = 3  # characters that each audience takes in a token besides its own
+_ESCAPED: Final = 12  # that one character may take, as JSON is written
 _MOST_NAMED = 4  # of the audiences of one token
 
 
@@ -48,7 +50,8 @@ def read_audience(values: Sequence[str]) -> tuple[str, ...]:
         raise invalid("at least one audience is required")
     # Whoever signs would say that a limit is reached, for which agents leave a server in peace for a while:
     # one workload would keep all the others of its node waiting.
-    if len(json.dumps(audience, separators=(",", ":"))) > MOST_WRITTEN:
+    least = sum(map(len, audience)) + _AROUND * len(audience)
+    if least * _ESCAPED > MOST_WRITTEN and len(json.dumps(audience, separators=(",", ":"))) > MOST_WRITTEN:
         raise invalid(f"the audiences take more than {MOST_WRITTEN} characters in a token")
     return audience
 

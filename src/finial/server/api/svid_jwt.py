@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from finial.core import base64url
@@ -22,7 +23,7 @@ from finial.server.api.chain import Caller, Endpoint, unary
 from finial.server.api.replies import named, unix
 from finial.server.api.svid import Ground, wished
 from finial.server.limits import Limiter
-from finial.wire import registry
+from finial.server.signing import WAITED_FOR
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
 from finial.wire.gen import spire_api_types as types
 
@@ -104,13 +105,21 @@ class JWTService:
         entry = self._ground.entry(caller, request.entry_id)
         audience = read_audience(request.audience)
         del request  # it may be large, and whoever waits keeps only what is needed
+        turns = self._ground.turns
+        due = turns.due(WAITED_FOR)
         if self._limit is not None:
             await self._limit.wait(caller)
-            caller.recheck()
-            entry = self._ground.entry(caller, entry.id)
+        item = partial(self._new, entry.id, audience, signer=signer, caller=caller)
+        reply = svid_pb.NewJWTSVIDResponse()
+        _fill(reply.svid, await turns.one(item, owner=caller.agent_id.text, due=due))
+        return reply
+
+    def _new(self, entry_id: str, audience: tuple[str, ...], *, signer: JWTSigner, caller: Caller) -> JWTSVID:
+        caller.recheck()  # it may have been banned, and the entry deleted, while others had their turn
+        entry = self._ground.entry(caller, entry_id)
         jti = base64url.encode(self._chance.token(_JTI_BYTES)) if entry.jwt_svid_include_jti else ""
         order = self._order(entry.spiffe_id, audience, jti=jti)
-        return svid_pb.NewJWTSVIDResponse(svid=self._sign(signer, order, entry.jwt_svid_ttl))
+        return self._sign(signer, order, entry.jwt_svid_ttl)
 
     async def mint(self, request: svid_pb.MintJWTSVIDRequest, caller: Caller) -> svid_pb.MintJWTSVIDResponse:
         """A JWT-SVID for any workload of the trust domain. Clauses: JWT-13, JWT-15."""
@@ -120,7 +129,9 @@ class JWTService:
         ttl = wished(request.ttl, self._terms.ttl)
         made = self._sign(signer, self._order(spiffe_id, audience), ttl)
         _log.info("JWT-SVID minted", extra=fields(id=spiffe_id, audience=brief(audience), by=named(caller)))
-        return svid_pb.MintJWTSVIDResponse(svid=made)
+        reply = svid_pb.MintJWTSVIDResponse()
+        _fill(reply.svid, made)
+        return reply
 
     def _enabled(self) -> JWTSigner:
         if self._signer is None:
@@ -130,13 +141,15 @@ class JWTService:
     def _order(self, spiffe_id: SpiffeID, audience: tuple[str, ...], *, jti: str = "") -> JWTRequest:
         return JWTRequest(spiffe_id=spiffe_id, audience=audience, issuer=self._terms.issuer, jti=jti)
 
-    def _sign(self, signer: JWTSigner, order: JWTRequest, ttl: timedelta) -> types.JWTSVID:
+    def _sign(self, signer: JWTSigner, order: JWTRequest, ttl: timedelta) -> JWTSVID:
         self._watch.look(order.audience, order.spiffe_id)
         svid = signer.sign_jwt(order, self._terms.life(ttl))
         self._signed.inc()
-        return types.JWTSVID(
-            token=svid.token,
-            id=registry.id_message(svid.id),
-            expires_at=unix(svid.expires_at),
-            issued_at=unix(svid.issued_at),
-        )
+        return svid
+
+
+def _fill(place: types.JWTSVID, svid: JWTSVID) -> None:
+    """Put a token into the reply, in its place: a message that is made before would be copied."""
+    place.token = svid.token
+    place.id.trust_domain, place.id.path = svid.id.trust_domain.name, svid.id.path
+    place.expires_at, place.issued_at = unix(svid.expires_at), unix(svid.issued_at)

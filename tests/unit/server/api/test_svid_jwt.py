@@ -225,6 +225,34 @@ def test_certificates_and_tokens_have_limits_of_their_own(tmp_path: Path) -> Non
     at_desk(test, tmp_path, limited=True)
 
 
+@pytest.mark.parametrize("how", ["banned", "deleted"])
+def test_while_others_have_their_turn_it_waits_and_is_judged_again(tmp_path: Path, how: str) -> None:
+    refusals: list[RpcError] = []
+
+    def recheck() -> None:
+        if refusals:
+            raise refusals[0]
+
+    async def test(made: Desk) -> None:
+        turns, index = made.jwt._ground.turns, made.world.index
+        others = asyncio.ensure_future(turns.each(["x"], str.upper, owner="another", due=turns.due(None)))
+        turns._spent = 1.0  # of this slice nothing is left
+        calls = [asyncio.ensure_future(made.new("web", "a")) for _ in range(200)]
+        await asyncio.sleep(0)  # noqa: TID251 - yields, and waits for nothing
+        assert made.figures.jwt.value == 0
+        if how == "banned":
+            refusals.append(RpcError(StatusCode.PERMISSION_DENIED, "banned"))
+        else:
+            index.apply([Change(ChangeKind.ENTRY, "web", None)], index.position + 1)
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        code = StatusCode.PERMISSION_DENIED if refusals else StatusCode.NOT_FOUND
+        assert {each.code for each in ends if isinstance(each, RpcError)} == {code}
+        assert made.figures.jwt.value == 0
+        assert await others == ["X"]
+
+    at_desk(test, tmp_path, recheck=recheck)
+
+
 def _bare(desk: Desk, signer: JWTSigner | None) -> JWTService:
     world = desk.world
     return JWTService(
