@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from finial.cli.report import error_lines
+from finial.runtime import collector
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,6 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words behind the program's name; None takes those of the process.
     """
+    if argv is None:  # the process is ours
+        collector.rarely()
     try:
         # The base install has no click; the operator is to be told so in one line.
         from finial.cli.program import run  # noqa: PLC0415

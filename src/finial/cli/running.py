@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from finial.cli.show import note
+from finial.runtime import collector
 from finial.runtime.config import Settings, load
 
 S = TypeVar("S", bound=Settings)
@@ -56,6 +57,7 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
             loop.add_signal_handler(number, end)
         await main(stop)
 
+    collector.usually()  # what has been imported stays, and what goes on has garbage
     try:
         asyncio.run(run())
     except asyncio.CancelledError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from finial.core import dns
@@ -17,6 +17,7 @@ MAX_ENTRY_ID_CHARACTERS = 255
 MAX_HINT_CHARACTERS = 1024
 _ENTRY_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_ENTRY_ID_CHARACTERS}}}")
 _NO_TIME = timedelta(0)
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,18 @@ class RegistrationEntry:
         object.__setattr__(self, "federates_with", tuple(sorted(set(self.federates_with))))
         object.__setattr__(self, "dns_names", tuple(dict.fromkeys(self.dns_names)))
 
+    def made(self, at: datetime) -> RegistrationEntry:
+        """The entry as a server begins to keep it, at an instant (aware): in its first revision.
+
+        No rule can be broken by that, so none is asked again.
+        """
+        copy = object.__new__(RegistrationEntry)
+        for name in _FIELDS:
+            object.__setattr__(copy, name, getattr(self, name))
+        object.__setattr__(copy, "created_at", at)
+        object.__setattr__(copy, "revision", 0)
+        return copy
+
     @property
     def trust_domain(self) -> TrustDomain:
         """The domain that the entry belongs to."""
@@ -105,7 +118,7 @@ class RegistrationEntry:
         yield from self._id_faults()
         yield from self._selector_faults()
         for name, ttl in (("x509_svid_ttl", self.x509_svid_ttl), ("jwt_svid_ttl", self.jwt_svid_ttl)):
-            if ttl < _NO_TIME or ttl % timedelta(seconds=1):
+            if ttl < _NO_TIME or ttl % _SECOND:
                 yield reasons.ENTRY_TTL, name, f"{ttl} is not a whole number of seconds, zero or more"
         if self.trust_domain in self.federates_with:
             yield (
@@ -132,11 +145,16 @@ class RegistrationEntry:
     def _selector_faults(self) -> Iterator[tuple[Reason, str, str]]:
         if not self.selectors:
             yield reasons.ENTRY_NO_SELECTORS, "selectors", "selector list is empty"
+        if not self.store_svid:
+            return
         types = sorted({selector.type for selector in self.selectors})
-        if self.store_svid and len(types) > 1:
+        if len(types) > 1:
             message = (
                 f"selectors of the types {', '.join(map(shown, types))} in an entry whose SVID is stored"
             )
             yield reasons.ENTRY_STORE_TYPES, "selectors", message
-        if self.store_svid and self.disable_x509_svid_prefetch:
+        if self.disable_x509_svid_prefetch:
             yield reasons.ENTRY_STORE_PREFETCH, "store_svid", "not together with disable_x509_svid_prefetch"
+
+
+_FIELDS = tuple(field.name for field in fields(RegistrationEntry))

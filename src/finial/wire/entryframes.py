@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
+from google.protobuf.message import Message
+
 from finial.core.entry import RegistrationEntry
 from finial.wire import masks
 from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
@@ -22,8 +24,9 @@ _FIELD_1: Final = 0x0A
 _FIELD_2: Final = 0x12
 _MORE: Final = b"\x18\x01"
 
-_AGENT_MASK: Final = masks.agent_mask()
-_OTHER_MASK: Final = masks.inverse(_AGENT_MASK)
+# What is taken from either part. Both are made of every entry that is created, so they are spelled out once.
+_OTHERS: Final = tuple(masks.selected(masks.inverse(masks.agent_mask())))
+_AGENTS_AND_ID: Final = (*masks.AGENT_FIELDS, "id")
 
 
 class Kept(Protocol):
@@ -75,9 +78,15 @@ def keep(entry: RegistrationEntry) -> KeptEntry:
     message = entry_message(entry)
     first = types.Entry()
     first.CopyFrom(message)
-    prefix = masks.cut(first, _AGENT_MASK).SerializeToString()
-    message.ClearField("id")
-    return KeptEntry(prefix + masks.cut(message, _OTHER_MASK).SerializeToString(), len(prefix))
+    _clear(first, _OTHERS)
+    _clear(message, _AGENTS_AND_ID)
+    prefix = first.SerializeToString()
+    return KeptEntry(prefix + message.SerializeToString(), len(prefix))
+
+
+def _clear(message: Message, names: tuple[str, ...]) -> None:
+    for name in names:
+        message.ClearField(name)
 
 
 def whole(kept: Kept) -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -28,6 +29,12 @@ def faults(**changes: object) -> list[tuple[str, str]]:
     with pytest.raises(EntryError) as caught:
         entry(**changes)
     return [(finding.where, finding.reason.id) for finding in caught.value.findings]
+
+
+def test_a_server_makes_an_entry_its_own_without_judging_it_again() -> None:
+    given = entry(revision=7, hint="h", federates_with=(TrustDomain("b.test"),), dns_names=("a", "b"))
+    assert given.made(NOW) == replace(given, created_at=NOW, revision=0)
+    assert (given.created_at, given.revision) == (None, 7)
 
 
 def test_a_plain_entry() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -72,6 +71,8 @@ def read_document(name: str, text: str) -> Document:
     Raises:
         DocumentError: It is no TOML, or nests deeper than anything that is meant.
     """
+    import tomllib  # noqa: PLC0415 - many processes have no file
+
     if _DEEP.search(text):
         _check_keys(text)
     try:

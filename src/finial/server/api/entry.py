@@ -16,7 +16,8 @@ from finial.server.api import entryfilter, entrysync
 from finial.server.api.authorized import Authorized
 from finial.server.api.chain import LARGE, Caller, Endpoint, bidi, unary
 from finial.server.api.entryfilter import EntryFilter
-from finial.server.api.replies import encoded, failure, invalid, named, random_id
+from finial.server.api.entryids import new_id
+from finial.server.api.replies import encoded, failure, invalid, named
 from finial.server.api.slices import Slices, parts
 from finial.server.index.index import Index
 from finial.server.store import entries
@@ -188,7 +189,7 @@ class EntryService:
         return found
 
     def _read_new(self, message: types.Entry) -> RegistrationEntry | FinialError:
-        message.id = message.id or random_id(self._chance)
+        message.id = message.id or new_id(self._clock, self._chance)
         try:
             return _read(message, self._index.trust_domain)
         except FinialError as error:

@@ -22,6 +22,7 @@ Key = tuple[ChangeKind, str]
 
 _PRUNED: Final = "pruned"  # of META: the highest number whose row has been deleted
 _KINDS: Final = frozenset(kind.value for kind in ChangeKind)
+_APPEND = insert(CHANGES).returning(CHANGES.c.seq)
 _MAX_ASKED = 400  # values of one IN; SQLite's limit on parameters was once 999
 _PRESENT: Final[dict[ChangeKind, Callable[[Connection, Sequence[str]], Iterable[Record]]]] = {
     ChangeKind.ENTRY: entries.present,
@@ -64,7 +65,7 @@ def append(connection: Connection, changes: Sequence[Change], *, server: str, no
         }
         for change in changes
     ]
-    numbers = connection.execute(insert(CHANGES).returning(CHANGES.c.seq), rows).scalars().all()
+    numbers = connection.execute(_APPEND, rows).scalars().all()
     return min(numbers), max(numbers)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, insert, or_, select, update
 
 from finial.core.entry import RegistrationEntry
 from finial.core.errors import FinialError, Kind, Reason
@@ -22,11 +22,15 @@ from finial.wire import entryframes, registry
 
 _BATCH = 1_000
 _DIGEST_BYTES = 16
-_COLUMNS = tuple(ENTRIES.columns.keys())
+_STORED = tuple(column.name for column in ENTRIES.columns if column.name not in {"seq", "digest"})
 _MAX_ASKED = 400  # values of one IN; SQLite's limit on parameters was once 999
 
 # One statement for all: SQLAlchemy takes as long to make one as SQLite to run it.
+_INSERT = insert(ENTRIES).returning(ENTRIES.c.seq, sort_by_parameter_order=True)
 _UPDATE = update(ENTRIES).where(ENTRIES.c.seq == bindparam("row"))
+_DIGESTS: BindParameter[Any] = bindparam("digests", expanding=True)
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_SAME = select(ENTRIES).where(or_(ENTRIES.c.digest.in_(_DIGESTS), ENTRIES.c.id.in_(_IDS)))
 
 Revision = Callable[[RegistrationEntry], RegistrationEntry]
 """From an entry as it is to the entry as it is to be; raises a FinialError to refuse."""
@@ -51,7 +55,11 @@ def all_entries(connection: Connection) -> Iterator[EntryRecord]:
     """Every entry, in the order of creation."""
     federated = _federated(connection.execute(select(FEDERATIONS).order_by(FEDERATIONS.c.trust_domain)))
     rows = connection.execution_options(yield_per=_BATCH).execute(select(ENTRIES).order_by(ENTRIES.c.seq))
-    yield from (_record(row, federated) for row in rows)
+    instants: dict[int, int] = {}  # many entries have the same, of which memory has one copy
+    for row in rows:
+        record = _record(row, federated)
+        record.created_at = instants.setdefault(record.created_at, record.created_at)
+        yield record
 
 
 def present(connection: Connection, ids: Sequence[str]) -> Iterator[EntryRecord]:
@@ -69,7 +77,7 @@ def create(tx: Tx, entries: Sequence[RegistrationEntry]) -> list[EntryRecord | F
     What the entries say of their creation and their revision is replaced.
     """
     created = datetime.fromtimestamp(tx.now, UTC)
-    fresh = [replace(entry, created_at=created, revision=0) for entry in entries]
+    fresh = [entry.made(created) for entry in entries]
     digests = [similarity(entry) for entry in fresh]
     taken = _taken(tx, digests, [entry.id for entry in fresh])
     known = _known_domains(tx, fresh)
@@ -87,8 +95,7 @@ def create(tx: Tx, entries: Sequence[RegistrationEntry]) -> list[EntryRecord | F
         rows.append(_row(record, digest))
         places.append(place)
     if rows:
-        statement = insert(ENTRIES).returning(ENTRIES.c.seq, sort_by_parameter_order=True)
-        numbers = tx.sql.execute(statement, rows).scalars().all()
+        numbers = tx.sql.execute(_INSERT, rows).scalars().all()
         for place, number in zip(places, numbers, strict=True):
             made = results[place]
             assert isinstance(made, EntryRecord)
@@ -284,8 +291,7 @@ def _taken(tx: Tx, digests: Sequence[bytes], ids: Sequence[str]) -> dict[bytes |
     found: dict[bytes | str, EntryRecord] = {}
     for at in range(0, len(digests), _MAX_ASKED):
         part = slice(at, at + _MAX_ASKED)
-        same = or_(ENTRIES.c.digest.in_(digests[part]), ENTRIES.c.id.in_(ids[part]))
-        for row in tx.sql.execute(select(ENTRIES).where(same)):
+        for row in tx.sql.execute(_SAME, {"digests": digests[part], "ids": ids[part]}):
             record = _record(row, {})  # nobody asks these for their domains
             found[row.digest] = found[record.id] = record
     return found
@@ -355,15 +361,26 @@ def _new_record(entry: RegistrationEntry) -> EntryRecord:
 
 
 def _row(record: EntryRecord, digest: bytes) -> dict[str, object]:
-    stored = (name for name in _COLUMNS if name not in {"seq", "digest"})
-    return {"digest": digest, **{name: getattr(record, name) for name in stored}}
+    return {"digest": digest, **{name: getattr(record, name) for name in _STORED}}
 
 
-def _record(row: Row[tuple[object, ...]], federated: Mapping[int, tuple[str, ...]]) -> EntryRecord:
-    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    del values["digest"]
-    values["parent_id"] = sys.intern(values["parent_id"])
-    return EntryRecord(**values, federates=federated.get(values["seq"], ()))
+def _record(row: Sequence[Any], federated: Mapping[int, tuple[str, ...]]) -> EntryRecord:
+    """The entry in a row, whose columns are those of the table in their order."""
+    seq, entry_id, _, spiffe_id, parent_id, data, masked, revision, created, expires, admin, downstream = row
+    return EntryRecord(
+        seq=seq,
+        id=entry_id,
+        spiffe_id=spiffe_id,
+        parent_id=sys.intern(parent_id),  # many entries have the same
+        data=data,
+        masked=masked,
+        revision=revision,
+        created_at=created,
+        expires_at=expires,
+        admin=admin,
+        downstream=downstream,
+        federates=federated.get(seq, ()),
+    )
 
 
 def _federated(rows: Iterable[Row[tuple[object, ...]]]) -> dict[int, tuple[str, ...]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from finial.core.selectors import Selector, canonical
 from finial.server.store.errors import MissingError
@@ -15,6 +15,11 @@ from finial.server.store.schema import NODES
 from finial.server.store.transaction import Tx
 
 _BATCH = 1_000
+
+# Statements that are made once: SQLAlchemy takes as long to make one as SQLite to run it.
+_FIND = select(NODES).where(NODES.c.id == bindparam("agent"))
+_INSERT = insert(NODES).returning(NODES.c.seq)
+_UPDATE = update(NODES).where(NODES.c.seq == bindparam("row"))
 
 
 def all_nodes(connection: Connection) -> Iterator[NodeRecord]:
@@ -31,7 +36,7 @@ def present(connection: Connection, ids: Sequence[str]) -> Iterator[NodeRecord]:
 
 def find(tx: Tx, agent_id: str) -> NodeRecord | None:
     """The node with this ID, if it has attested."""
-    row = tx.sql.execute(select(NODES).where(NODES.c.id == agent_id)).first()
+    row = tx.sql.execute(_FIND, {"agent": agent_id}).first()
     return None if row is None else _record(row)
 
 
@@ -61,10 +66,9 @@ def put(tx: Tx, node: NodeRecord) -> NodeRecord:
         "selectors": _dump(node.selectors),
     }
     if node.seq:
-        tx.sql.execute(update(NODES).where(NODES.c.seq == node.seq).values(values))
+        tx.sql.execute(_UPDATE, {"row": node.seq, **values})
     else:
-        result = tx.sql.execute(insert(NODES).values(values).returning(NODES.c.seq))
-        node = replace(node, seq=result.scalar_one())
+        node = replace(node, seq=tx.sql.execute(_INSERT, values).scalar_one())
     tx.changed(ChangeKind.NODE, node.id, node)
     return node
 

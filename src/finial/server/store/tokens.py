@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from finial.core.errors import Kind, Reason
 from finial.server.store import errors
@@ -19,6 +19,15 @@ RETRY_WINDOW = timedelta(minutes=5)
 _NEXT_STEP = "Make a new one with `finial server token generate`, and start the agent with it soon."
 USED = Reason("join-token-used", Kind.INVALID, hint=_NEXT_STEP)
 EXPIRED = Reason("join-token-expired", Kind.INVALID, hint=_NEXT_STEP)
+
+# Statements that are made once: SQLAlchemy takes as long to make one as SQLite to run it.
+_CREATE = insert(TOKENS)
+_FIND = select(TOKENS).where(TOKENS.c.digest == bindparam("key"))
+_USE = (
+    update(TOKENS)
+    .where(TOKENS.c.digest == bindparam("key"), TOKENS.c.used_at == 0, TOKENS.c.expires_at > bindparam("now"))
+    .values(used_at=bindparam("now"), used_key=bindparam("by"))
+)
 
 
 class TokenError(StoreError):
@@ -42,10 +51,10 @@ def create(tx: Tx, token: str, *, expires_at: int) -> None:
         StoreError: There is one with this text.
     """
     key = digest(token)
-    if tx.sql.execute(select(TOKENS.c.digest).where(TOKENS.c.digest == key)).first() is not None:
+    if tx.sql.execute(_FIND, {"key": key}).first() is not None:
         raise StoreError(errors.EXISTS, "a join token with this value already exists")
     values = {"digest": key, "expires_at": expires_at, "used_at": 0, "used_key": b""}
-    tx.sql.execute(insert(TOKENS).values(values))
+    tx.sql.execute(_CREATE, values)
 
 
 def check(tx: Tx, token: str, key: bytes) -> None:
@@ -59,7 +68,7 @@ def check(tx: Tx, token: str, key: bytes) -> None:
     Raises:
         TokenError: It does not exist, has been used by another key or too long ago, or has expired.
     """
-    row = tx.sql.execute(select(TOKENS).where(TOKENS.c.digest == digest(token))).first()
+    row = tx.sql.execute(_FIND, {"key": digest(token)}).first()
     if row is None:
         raise TokenError(USED, "failed to attest: join token does not exist or has already been used")
     if row.used_at:
@@ -76,10 +85,10 @@ def use(tx: Tx, token: str, key: bytes) -> None:
     Raises:
         TokenError: As `check`.
     """
-    check(tx, token, key)
-    # The first use counts: a token that is used again and again would never end.
-    unused = (TOKENS.c.digest == digest(token)) & (TOKENS.c.used_at == 0)
-    tx.sql.execute(update(TOKENS).where(unused).values(used_at=tx.now, used_key=key))
+    used = tx.sql.execute(_USE, {"key": digest(token), "now": tx.now, "by": key})
+    if not used.rowcount:
+        # The first use counts: a token that is used again and again would never end.
+        check(tx, token, key)
 
 
 def forget(tx: Tx, token: str) -> None:

@@ -48,6 +48,7 @@ def test_entries_name_their_domains_however_they_are_read(tmp_path: Path) -> Non
             copies = {id(name) for each in read.entries for name in each.federates}
             assert len(copies) == 2
             assert len({id(each.parent_id) for each in read.entries}) == 1
+            assert len({id(each.created_at) for each in read.entries}) == 1
 
     asyncio.run(main())
 
