@@ -57,7 +57,8 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
             loop.add_signal_handler(number, end)
         await main(stop)
 
-    collector.usually()  # what has been imported stays, and what goes on has garbage
+    collector.keep()  # what has been imported stays, and what goes on has garbage
+    collector.usually()
     try:
         asyncio.run(run())
     except asyncio.CancelledError as error:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from finial.core.errors import Finding, FinialError, Kind, Reason, RefusedError
 from finial.core.reasons import CATALOGUE
 from finial.rpc import Channel, Method, RpcError, StatusCode, Unix
+from finial.runtime import collector
 from finial.wire.status import reason_id
 
 T = TypeVar("T")
@@ -133,6 +134,7 @@ def talk(process: str, socket: Path, work: Callable[[Session], Awaitable[T]]) ->
         async with Channel(Unix(str(socket))) as channel:
             return await work(Session(process, channel))
 
+    collector.usually()
     return asyncio.run(run())
 
 

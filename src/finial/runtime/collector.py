@@ -15,6 +15,10 @@ def rarely() -> None:
 
 
 def usually() -> None:
-    """Look as often as Python does, from now on, and never again at what is there already."""
-    gc.freeze()
+    """Look as often as Python does, from now on."""
     gc.set_threshold(*_USUAL)
+
+
+def keep() -> None:
+    """Never look again at what is there already."""
+    gc.freeze()

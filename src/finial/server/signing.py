@@ -5,7 +5,8 @@ comes first whose SVIDs end first. What an agent says of that may be a lie, but 
 whoever has waited for longer than that comes before all who arrive now, whatever they say.
 
 A single signature, of a token, is made at once where nobody waits and the slice has time left: it is a matter
-of microseconds with an elliptic curve, but of a whole slice with a large RSA key.
+of microseconds with an elliptic curve, but of a whole slice with a large RSA key. Where some wait for one and
+others for more, every second step is theirs: tokens are always urgent, and an agent may want any number.
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ class _Job(Generic[Item, Outcome]):
         self._items, self._outcomes = (), []
 
 
+_Line = list[tuple[float, int, _Job[Any, Any]]]
+"""A heap: by deadline, then by arrival."""
+
+
 class Turns:
     """Those who wait for signatures. Owned by the event loop.
 
@@ -93,7 +98,9 @@ class Turns:
         """How many of all these calls wait, worked on or not."""
         self._clock = clock
         self._chance = chance
-        self._jobs: list[tuple[float, int, _Job[Any, Any]]] = []  # a heap: by deadline, then by arrival
+        self._jobs: _Line = []
+        self._singles: _Line = []
+        self._singles_turn = False
         self._calls_of: Counter[str] = Counter()
         self._items_of: Counter[str] = Counter()
         self._single = 0  # calls for a single signature that wait
@@ -126,7 +133,7 @@ class Turns:
             RpcError: RESOURCE_EXHAUSTED, too many wait already; with the time to stay away.
         """
         with self._place(owner, len(items)):
-            return await self._wait(items, do, due)
+            return await self._wait(self._jobs, items, do, due)
 
     async def one(self, do: Callable[[], Outcome], *, owner: str, due: float) -> Outcome:
         """What becomes of a single item: at once if nobody waits and there is time, else in turns as well.
@@ -139,10 +146,10 @@ class Turns:
         Raises:
             RpcError: RESOURCE_EXHAUSTED, too many wait already; with the time to stay away.
         """
-        if not self._jobs and self._spent < _SLICE_SECONDS:
+        if not self._anybody and self._spent < _SLICE_SECONDS:
             return self._at_once(do)
         with self._place_for_one(owner):
-            return (await self._wait((do,), _done, due))[0]
+            return (await self._wait(self._singles, (do,), _done, due))[0]
 
     def _at_once(self, do: Callable[[], Outcome]) -> Outcome:
         began = self._clock.monotonic()
@@ -152,10 +159,12 @@ class Turns:
             self._spent += self._clock.monotonic() - began
             self._turn_soon()  # which begins another slice
 
-    async def _wait(self, items: Sequence[Item], do: Callable[[Item], Outcome], due: float) -> list[Outcome]:
+    async def _wait(
+        self, line: _Line, items: Sequence[Item], do: Callable[[Item], Outcome], due: float
+    ) -> list[Outcome]:
         job = _Job(items, do, asyncio.get_running_loop().create_future())
         self._arrivals += 1
-        heappush(self._jobs, (due, self._arrivals, job))
+        heappush(line, (due, self._arrivals, job))
         self._turn_soon()
         try:
             return await job.future
@@ -214,17 +223,28 @@ class Turns:
         self._turning = False
         began = now = self._clock.monotonic()
         steps = 0
-        while self._jobs and now - began < _SLICE_SECONDS:
-            job = self._jobs[0][2]
+        while self._anybody and now - began < _SLICE_SECONDS:
+            line = self._next_line()
+            job = line[0][2]
             if job.future.done() or job.step():  # done before its time: whoever waited has gone
-                heappop(self._jobs)
+                heappop(line)
             steps += 1
             now = self._clock.monotonic()
         self._spent = now - began
         if steps:
             self._cost += _WEIGHT * (self._spent / steps - self._cost)
-        if self._jobs:
+        if self._anybody:
             self._turn_soon()
+
+    @property
+    def _anybody(self) -> bool:
+        return bool(self._jobs or self._singles)
+
+    def _next_line(self) -> _Line:
+        if self._jobs and self._singles:
+            self._singles_turn = not self._singles_turn
+            return self._singles if self._singles_turn else self._jobs
+        return self._jobs or self._singles
 
 
 def _done(do: Callable[[], Outcome]) -> Outcome:

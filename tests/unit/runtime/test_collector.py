@@ -27,5 +27,5 @@ def test_a_start_is_not_interrupted_and_what_goes_on_is_looked_at_as_ever() -> N
 
 def test_what_is_there_is_never_looked_at_again() -> None:
     gc.unfreeze()
-    collector.usually()
+    collector.keep()
     assert gc.get_freeze_count()

@@ -58,15 +58,30 @@ def test_a_slice_that_is_used_up_is_followed_by_another_one() -> None:
     run(main())
 
 
-def test_a_single_one_passes_nobody_who_waits_and_is_more_urgent() -> None:
+@pytest.mark.parametrize("cost", [0.001, 1.0])
+def test_single_ones_and_others_have_every_second_step(cost: float) -> None:
     async def main() -> None:
-        desk = Desk()
+        desk = Desk(cost=cost)
         large = desk.call(*["large"] * 20, left=NOTHING)
         later = desk.call("later", left=UNSAID)
         await desk.clock.sleep(timedelta(0))
-        single = desk.single("single", left=signing.WAITED_FOR)
-        await asyncio.gather(large, later, single)
-        assert desk.done == [*["large"] * 20, "single", "later"]
+        singles = [desk.single("single", left=signing.WAITED_FOR) for _ in range(8)]
+        await asyncio.gather(large, later, *singles)
+        first = desk.done.index("single")
+        assert desk.done[first : first + 16] == ["single", "large"] * 8
+        assert desk.done[first + 16 :] == ["large"] * (12 - first) + ["later"]
+
+    run(main())
+
+
+def test_no_number_of_single_ones_holds_up_who_wants_more() -> None:
+    async def main() -> None:
+        desk = Desk(cost=1.0)
+        flood = [desk.single("flood", owner="greedy") for _ in range(signing.MOST_SINGLE_OF_ONE)]
+        other = desk.call("other", owner="modest", left=signing.LONGEST)
+        await other
+        assert len(desk.done) <= 4
+        await asyncio.gather(*flood)
 
     run(main())
 

@@ -15,6 +15,7 @@ from finial.cli.inputs import only
 from finial.cli.options import socket_option
 from finial.core.ids import TrustDomain
 from finial.rpc import Address, Unix
+from finial.runtime import collector
 from finial.runtime.config import default_socket, read_duration
 from finial.runtime.text import visible
 from finial.sdk.address import ENVIRONMENT_VARIABLE, endpoint_address
@@ -68,6 +69,7 @@ def ask(address: Address, question: Callable[[WorkloadClient], Coroutine[Any, An
         async with WorkloadClient(address) as client:
             return await question(client)
 
+    collector.usually()  # the question may be asked for days
     return asyncio.run(main())
 
 

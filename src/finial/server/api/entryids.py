@@ -21,5 +21,5 @@ def new_id(clock: Clock, chance: Chance) -> str:
     drawn = bytearray(chance.token(_DRAWN))
     drawn[0] = drawn[0] & 0x0F | 0x70  # version 7
     drawn[2] = drawn[2] & 0x3F | 0x80  # the variant
-    text = int(clock.now().timestamp() * 1000).to_bytes(6, "big").hex() + drawn.hex()
+    text = max(int(clock.now().timestamp() * 1000), 0).to_bytes(6, "big").hex() + drawn.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -19,7 +19,7 @@ from finial.server.signing import Turns
 from finial.wire import registry
 from finial.wire.gen import spire_api_types as types
 
-MOST_BYTES: Final = 1 << 20
+MOST_BYTES: Final = 2 << 20
 """Of a request for many signatures. Agents ask for 500; one for a key of 4,096 bits has some 1,500 bytes."""
 
 

@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -87,6 +87,7 @@ class Rounds:
             again = stream.look()
         except Exception as error:  # noqa: BLE001 - a fault of ours ends one stream, and not the looking at others
             _log.error("a stream cannot be looked at", exc_info=error)
-            stream.end(RpcError(StatusCode.INTERNAL, "internal error"))
+            with suppress(Exception):  # nor is what it does when it is ended
+                stream.end(RpcError(StatusCode.INTERNAL, "internal error"))
             again = self._clock.monotonic() + _LONG
         heapq.heappush(self._coming, (again, number))

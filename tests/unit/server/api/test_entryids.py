@@ -24,6 +24,12 @@ def test_ids_of_one_millisecond_differ_and_later_ones_come_behind() -> None:
     assert max(early) < new_id(clock, dice)
 
 
+def test_a_clock_before_all_milliseconds_makes_ids_that_are_as_good() -> None:
+    clock = ManualClock()
+    clock.jump(timedelta(days=-365 * 80))
+    assert uuid.UUID(new_id(clock, Dice("ids"))).version == 7
+
+
 def test_all_but_the_instant_and_the_kind_is_drawn() -> None:
     clock = ManualClock()
     one = int.from_bytes(uuid.UUID(new_id(clock, _Bits(0x00))).bytes, "big")

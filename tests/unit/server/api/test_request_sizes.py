@@ -11,8 +11,8 @@ from finial.wire.gen import spire_api_server_entry_v1 as entry_pb
 from finial.wire.gen import spire_api_server_svid_v1 as svid_pb
 
 _LONGEST_ID = "i" * 255
-_LARGEST_CSR = bytes(1_600)
-"""More than one for a key of 4,096 bits has: the key and the signature have 512 bytes each."""
+_LARGEST_CSR = bytes(1_600 + 2_048)
+"""More than one for a key of 4,096 bits has with the longest SPIFFE ID: key and signature take 1,024."""
 _MOST_CSRS = 500
 
 

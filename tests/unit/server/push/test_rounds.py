@@ -39,6 +39,8 @@ class _Stream:
 
     def end(self, error: RpcError) -> None:
         self.errors.append(error)
+        if self.fault is not None:
+            raise self.fault
 
 
 def _test(scenario: Callable[[ManualClock, Rounds], Awaitable[None]]) -> None:
