@@ -7,6 +7,7 @@ runs on the loop's thread; a connection owns its streams, its engine and its TLS
 from __future__ import annotations
 
 import asyncio
+import logging
 from itertools import islice
 from typing import cast
 
@@ -19,6 +20,8 @@ from finial.rpc.senders import Senders
 from finial.rpc.status import RpcError, StatusCode
 from finial.rpc.stream import Stream
 from finial.rpc.tls import ClientTLS, ServerTLS, TLSError, TLSSession
+
+_log = logging.getLogger("finial.rpc")
 
 _BATCH = 64 * 1024  # bytes asked of the engine at a time; more would only fatten the buffers of idle peers
 _LINGER_SECONDS = 5.0  # for a closed transport to get rid of its last bytes
@@ -127,6 +130,10 @@ class Connection(asyncio.Protocol):
             return
         except FinialError as error:
             self.fail(EngineError(error.message, ErrorCode.INTERNAL_ERROR))
+            return
+        except Exception:  # noqa: BLE001 - in a later turn only the loop would hear of it, and the peer wait on
+            _log.exception("a connection was closed: looking at its input failed")
+            self.abort()
             return
         if self.begun:
             # Handlers that were begun run before that, and most have answered by then: one write for all.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h2.config
 import h2.connection
@@ -29,8 +29,10 @@ from finial.rpc.engine import (
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.h2frames import FrameFilter, goaway_frame
 
+if TYPE_CHECKING:
+    from hyperframe.frame import Frame
+
 _NO_STREAM_YET = (1 << 31) - 1
-_FEW = 8  # streams that have ended may be kept, which a look at all of them forgets
 _CODES = h2.settings.SettingCodes
 
 
@@ -53,21 +55,30 @@ class _Outgoing:
 
 
 class _Connection(h2.connection.H2Connection):
-    """h2's, which does not look at all streams for each that is opened: that costs their number's square."""
+    """h2's, which does not look at all streams for each that is opened: that costs their number's square.
 
-    def __init__(self, config: h2.config.H2Configuration) -> None:
-        super().__init__(config)
-        self._seen = 0  # streams that were open when all were last looked at
-        self._since = 0  # those opened after that, whatever has become of them
+    h2 looks at them to count those that are open, and lets go of those that have ended. Here each goes as
+    soon as it has ended, so that all there are count.
+    """
+
+    def _receive_frame(self, frame: Frame) -> list[h2.events.Event]:
+        events = super()._receive_frame(frame)
+        self.let_go(frame.stream_id)
+        return events
+
+    def let_go(self, stream_id: int) -> None:
+        """Keep of a stream that has ended on both sides, if it has, no more than that and how."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and stream.closed:
+            del self.streams[stream_id]
+            self._closed_streams[stream_id] = stream.closed_by
 
     @property
     def open_inbound_streams(self) -> int:
         """No fewer than are open; asked for each that is about to be."""
-        self._since += 1
-        most = self._seen + self._since
-        if most >= self.local_settings.max_concurrent_streams or self._since > max(self._seen, _FEW):
-            self._seen, self._since = super().open_inbound_streams, 0
-            return self._seen
+        most = len(self.streams)
+        if most >= self.local_settings.max_concurrent_streams:
+            return super().open_inbound_streams  # h2's own word for it: a refusal ends the connection
         return most
 
 
@@ -187,6 +198,7 @@ class H2Engine:
 
     def _close(self, stream_id: int, error_code: int) -> None:
         self._ready.pop(stream_id, None)
+        self._connection.let_go(stream_id)
         if self._streams.pop(stream_id, None) is not None:
             self._sink.on_stream_closed(stream_id, error_code)
 
@@ -285,6 +297,8 @@ class H2Engine:
     def respond(self, stream_id: int, headers: Headers, *, end: bool) -> None:
         """Send response headers."""
         outgoing = self._open(stream_id)
+        if stream_id not in self._connection.streams:
+            raise StreamGoneError(stream_id)  # h2 would look at all streams, taking it for a new one
         try:
             self._connection.send_headers(stream_id, headers, end_stream=end)
         except h2.exceptions.ProtocolError as error:

@@ -2,8 +2,8 @@
 
 A peer can send thousands of calls in one piece. Looked at and begun all at once, they would keep every other
 connection waiting for seconds. So input is looked at in slices, until it has set off so much, and so many
-calls are begun; what is left waits for later turns. In each turn of the loop one of the connections with
-something left goes on, the one that has waited longest.
+calls are begun, or for so long; what is left waits for later turns. In each turn of the loop one of the
+connections with something left goes on, the one that has waited longest.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ STARTS = 16
 
 _EVENTS = 128  # what input may set off in one turn: frames, roughly
 _SLICE = 1024  # bytes: about as many as a hundred of the smallest frames have
-_LONGEST_SLICE = 16 * _SLICE  # where slices set off little, bodies that is, longer ones are cheaper
+# Where slices set off little, bodies that is, longer ones are cheaper. Nothing says that the next one is a
+# body too, so what one of them can set off adds to the bound above: still longer ones would undo it.
+_LONG_SLICE = 2 * _SLICE
 _LITTLE = 4
+_SECONDS = 0.002  # after which no more calls are begun in one turn: a request may be much work to decode
 
 
 class Waiting(Protocol):
@@ -162,20 +165,20 @@ class Pace:
             start, self._at = self._at, self._at + size
             told = self._connection.feed(unread[start : self._at])
             events += told
-            if told <= _LITTLE:
-                size = min(size * 2, _LONGEST_SLICE)
+            size = _LONG_SLICE if told <= _LITTLE else _SLICE
         if self._at >= len(unread):
             self._unread, self._at = b"", 0
 
     def _begin(self, most: int) -> None:
         seen = 0
+        until = self._clock() + _SECONDS
         for call in self._calls:
-            if not most:
-                break
             seen += 1
             if call.live:
                 most -= 1
                 call.proceed()
+                if not most or self._clock() >= until:
+                    break
         del self._calls[:seen]
 
     def _listen(self, *, on: bool) -> None:

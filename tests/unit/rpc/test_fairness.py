@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from h2.connection import H2Connection
 from hyperframe import frame as f
 
 from finial.rpc import LOCAL, Channel, MethodKind, Rate, Server, Tcp, unary
 from finial.rpc.connection import Connection
+from finial.rpc.engine import Headers
 from finial.rpc.errorcode import ErrorCode
 from finial.rpc.framing import frame
 from finial.rpc.server import ServerConnection
@@ -168,6 +170,103 @@ def test_no_more_streams_than_allowed_and_never_fewer(engine: str) -> None:
             write(client, *(client.headers(number) for number in ids(21, 2_041)))
             while type(await client.frame(f.Frame)) not in {f.RstStreamFrame, f.GoAwayFrame}:
                 assert len(it.service.calls) <= 51 * 20
+            assert await it.channel.unary(ECHO, b"alive") == b"alive"
+
+    run(main())
+
+
+def test_bytes_that_mean_nothing_let_no_more_calls_be_looked_at_in_a_turn(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    take, on_headers = ServerConnection.take, ServerConnection.on_headers
+
+    def noting(connection: ServerConnection, data: bytes) -> None:
+        looked.append(0)
+        take(connection, data)
+
+    def counting(connection: ServerConnection, stream_id: int, headers: Headers, ended: bool) -> None:
+        looked[-1] += 1
+        on_headers(connection, stream_id, headers, ended)
+
+    monkeypatch.setattr(ServerConnection, "take", noting)
+    monkeypatch.setattr(ServerConnection, "on_headers", counting)
+    nothing = (15 * 1024 - 9).to_bytes(3, "big") + b"\xee" + bytes(15 * 1024 - 4)
+
+    async def main() -> None:
+        async with pair(engine) as it, raw(it) as client:
+            await greeted(client)
+            opened = (client.headers(number, ECHO.path, end=True) for number in ids(3 * MANY))
+            client.writer.write(nothing + b"".join(each.serialize() for each in opened))
+            for _ in range(3 * MANY):
+                assert (await client.status())["grpc-message"] == "this method takes exactly one message"
+            assert sum(looked) == 3 * MANY
+            assert max(looked) <= MANY // 2
+
+    run(main())
+
+
+def test_streams_that_have_ended_are_counted_no_more_however_they_did(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        most = 20
+        async with pair(engine, limits=replace(LOCAL, max_concurrent_streams=most)) as it, raw(it) as client:
+            await greeted(client)
+            write(client, *(client.headers(number, HANG.path) for number in ids(most - 1)))
+            await eventually(lambda: len(it.service.calls) == most - 1)
+            scans: list[None] = []
+            monkeypatch.setattr(H2Connection, "_open_streams", lambda *_: scans.append(None))
+            for first in range(101, 2_101, 10):
+                one, unknown, given_up, refused = ids(4, first)
+                write(client, *call(client, one, ECHO.path))
+                await client.status()
+                await client.status()
+                write(client, client.headers(unknown, "/no/such", end=True))
+                await client.status()
+                cancel = f.RstStreamFrame(given_up, ErrorCode.CANCEL)
+                write(
+                    client, client.headers(given_up, "/no/such"), cancel, *call(client, refused, "/no/such")
+                )
+                await client.status()
+            assert not scans
+            write(client, client.headers(9_001, HANG.path))
+            await eventually(lambda: len(it.service.calls) == most + 200)
+            monkeypatch.undo()
+            write(client, client.headers(9_003, HANG.path))
+            while type(await client.frame(f.Frame)) not in {f.RstStreamFrame, f.GoAwayFrame}:
+                pass
+            assert len(it.service.calls) == most + 200
+
+    run(main())
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_fault_while_input_is_looked_at_ends_the_connection_at_once_or_in_a_later_turn(
+    engine: str, later: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_data = ServerConnection.on_data
+    fault = ValueError("a fault of ours")
+
+    def broken(connection: ServerConnection, stream_id: int, data: bytes, ended: bool) -> None:
+        if b"boom" in data:
+            raise fault
+        on_data(connection, stream_id, data, ended)
+
+    monkeypatch.setattr(ServerConnection, "on_data", broken)
+
+    async def main() -> None:
+        async with pair(engine) as it, raw(it) as client:
+            await greeted(client)
+            before = [each for n in ids(MANY if later else 0) for each in call(client, n, ECHO.path)]
+            boom = f.DataFrame(9_001, frame(b"boom"), flags=["END_STREAM"])
+            write(client, *before, client.headers(9_001, ECHO.path), boom)
+            assert await client.ended() is None
+            await eventually(lambda: not it.server._connections)
+            (record,) = caplog.records
+            assert record.name == "finial.rpc"
+            assert record.exc_info is not None
+            assert record.exc_info[1] is fault
             assert await it.channel.unary(ECHO, b"alive") == b"alive"
 
     run(main())

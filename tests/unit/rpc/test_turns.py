@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+
+import pytest
 
 from finial.rpc.turns import STARTS, Pace, Turns
 from support.rpc import run
@@ -11,14 +13,16 @@ from support.rpc import run
 
 @dataclass
 class _Call:
-    """A call that notes its beginning."""
+    """A call that notes its beginning, and takes its time."""
 
     name: str
     begun: list[str]
     live: bool = True
+    work: Callable[[], None] = lambda: None
 
     def proceed(self) -> None:
         self.begun.append(self.name)
+        self.work()
 
 
 @dataclass
@@ -34,6 +38,10 @@ class _Connection:
     now: float = 0.0
     events: int | None = None
     """Of each slice; None for calls."""
+    dense: int = 1 << 30
+    """From which byte on every one of them is an event."""
+    slow: float = 0.0
+    """Seconds that each call takes."""
 
     def __post_init__(self) -> None:
         self.pace = Pace(self, self.turns, lambda: self.now)
@@ -41,10 +49,13 @@ class _Connection:
     def feed(self, data: bytes) -> int:
         self.fed.append(len(data))
         if self.events is not None:
-            return self.events
+            return self.events if sum(self.fed) <= self.dense else len(data)
         for _ in data:
-            self.pace.enqueue(_Call(self.name, self.begun))
+            self.pace.enqueue(_Call(self.name, self.begun, work=self.work))
         return len(data)
+
+    def work(self) -> None:
+        self.now += self.slow
 
     def receive(self, data: bytes) -> None:
         self.pace.take(data)
@@ -125,10 +136,62 @@ def test_input_that_sets_off_much_waits_and_nothing_more_is_read() -> None:
 
 def test_long_bodies_are_looked_at_in_longer_slices() -> None:
     async def main() -> None:
-        one = _Connection("one", Turns(), events=2)
-        one.receive(bytes(256 * 1024))
-        assert sum(one.fed) == 256 * 1024
-        assert one.fed[:6] == [1024, 2048, 4096, 8192, 16384, 16384]
+        one = _Connection("one", Turns(), events=1)
+        one.receive(bytes(192 * 1024))
+        assert sum(one.fed) == 192 * 1024
+        assert one.fed[:4] == [1024, 2048, 2048, 2048]
+
+    run(main())
+
+
+@pytest.mark.parametrize("quiet", [0, 1024, 15 * 1024, 240 * 1024])
+def test_what_set_off_nothing_lets_what_follows_set_off_no_more(quiet: int) -> None:
+    async def main() -> None:
+        one = _Connection("one", Turns(), events=0, dense=quiet)
+        one.receive(bytes(quiet + 16 * 1024))
+        assert sum(one.fed) <= quiet + 2048
+        one = _Connection("one", Turns(), events=4, dense=quiet)
+        one.receive(bytes(quiet + 16 * 1024))
+        while one.turns.crowded:
+            seen = sum(one.fed)
+            await _turn()
+            assert sum(one.fed) <= max(seen, quiet) + 2048
+
+    run(main())
+
+
+def test_slices_are_short_again_where_they_set_off_more() -> None:
+    async def main() -> None:
+        one = _Connection("one", Turns(), events=5)
+        one.receive(bytes(8 * 1024))
+        assert one.fed == [1024] * 8
+
+    run(main())
+
+
+def test_calls_that_take_long_begin_one_in_a_turn() -> None:
+    async def main() -> None:
+        turns, begun = Turns(), list[str]()
+        slow, other = _Connection("slow", turns, begun, slow=0.018), _Connection("other", turns, begun)
+        slow.receive(b"ccc")
+        other.receive(b"cc")
+        assert begun == ["slow", "other"]
+        for _ in range(3):
+            await _turn()
+        assert begun == ["slow", "other", "slow", "other", "slow"]
+
+    run(main())
+
+
+def test_calls_begin_until_they_have_taken_so_long_together() -> None:
+    async def main() -> None:
+        one = _Connection("one", Turns(), slow=0.0005)
+        one.receive(b"c" * 10)
+        counts = [len(one.begun)]
+        for _ in range(2):
+            await _turn()
+            counts.append(len(one.begun))
+        assert counts == [4, 8, 10]
 
     run(main())
 
